@@ -1,0 +1,3 @@
+//! ringroad: one memcached endpoint in front of many memcached servers.
+
+pub mod hash;

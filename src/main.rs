@@ -1,0 +1,2 @@
+//! The `ringroad` command.
+fn main() {}
