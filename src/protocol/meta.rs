@@ -1,0 +1,169 @@
+//! The meta commands' flags and base64 keys, as far as a router has to understand them.
+//!
+//! A router reads four flags: `q` (quiet), `O` (opaque), `k` (return the key) and `b` (the key is base64).
+//! All others, and the validity of the whole set, are the server's business: it gets them unchanged.
+//! <https://docs.memcached.org/protocols/meta/> is the reference.
+
+use super::MAX_KEY;
+
+/// The longest decoded form of a base64 key, in bytes.
+pub const MAX_DECODED: usize = MAX_KEY / 4 * 3;
+
+/// The flags of one meta command that concern a router.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags<'a> {
+    /// `q`: the common answer is not sent.
+    pub quiet: bool,
+    /// `k`: the answer repeats the key.
+    pub key: bool,
+    /// `b`: the key is base64.
+    pub base64: bool,
+    /// `O…`: the token that the answer repeats, without its `O`.
+    pub opaque: Option<&'a [u8]>,
+}
+
+/// Words of `text`, which spaces separate, however many.
+pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|b| *b == b' ').filter(|word| !word.is_empty())
+}
+
+/// Reads the flags after the key (and, for `ms`, after the length).
+pub fn flags(text: &[u8]) -> Flags<'_> {
+    let mut flags = Flags::default();
+    for word in words(text) {
+        match word {
+            [b'q', ..] => flags.quiet = true,
+            [b'k', ..] => flags.key = true,
+            [b'b', ..] => flags.base64 = true,
+            [b'O', opaque @ ..] => flags.opaque = Some(opaque),
+            _ => {}
+        }
+    }
+    flags
+}
+
+/// Appends the answer to a meta get that finds nothing: `EN`, with the flags that come back on a miss
+/// (`k`, `O`, `b`) in the order in which they were asked.
+pub fn miss(key: &[u8], flags: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"EN");
+    for word in words(flags) {
+        match word {
+            [b'k', ..] => {
+                out.extend_from_slice(b" k");
+                out.extend_from_slice(key);
+            }
+            [b'O', ..] => {
+                out.push(b' ');
+                out.extend_from_slice(word);
+            }
+            [b'b', ..] => out.extend_from_slice(b" b"),
+            _ => {}
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+const fn sextet(b: u8) -> Option<u8> {
+    match b {
+        b'A'..=b'Z' => Some(b - b'A'),
+        b'a'..=b'z' => Some(b - b'a' + 26),
+        b'0'..=b'9' => Some(b - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    }
+}
+
+/// Decodes a base64 key with its padding into `out`; `None` if memcached would not decode it either.
+///
+/// Returns the decoded bytes, at most [`MAX_DECODED`].
+pub fn decode_key<'o>(text: &[u8], out: &'o mut [u8; MAX_DECODED]) -> Option<&'o [u8]> {
+    if text.is_empty() || !text.len().is_multiple_of(4) || text.len() > MAX_KEY {
+        return None;
+    }
+    let padding = match text {
+        [.., b'=', b'='] => 2,
+        [.., b'='] => 1,
+        _ => 0,
+    };
+    let mut len = 0;
+    let digits = text.get(..text.len() - padding)?;
+    for group in digits.chunks(4) {
+        let mut bits = 0u32;
+        for (i, b) in group.iter().enumerate() {
+            bits |= u32::from(sextet(*b)?) << (18 - 6 * i);
+        }
+        for byte in bits.to_be_bytes().get(1..group.len())? {
+            *out.get_mut(len)? = *byte;
+            len += 1;
+        }
+    }
+    out.get(..len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn decode(text: &[u8]) -> Option<Vec<u8>> {
+        let mut out = [0; MAX_DECODED];
+        decode_key(text, &mut out).map(<[u8]>::to_vec)
+    }
+
+    #[test]
+    fn base64_keys_decode_as_memcached_does_it() {
+        assert_eq!(decode(b"YWJj").unwrap(), b"abc");
+        assert_eq!(decode(b"b2Rkaw==").unwrap(), b"oddk");
+        assert_eq!(decode(b"QUI=").unwrap(), b"AB");
+        for bad in [
+            &b""[..],
+            b"Q",
+            b"QUI",
+            b"QUI=x",
+            b"%%",
+            b"!!!",
+            b"QU=I",
+            b"====",
+        ] {
+            assert_eq!(decode(bad), None, "{}", bad.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_miss_repeats_key_and_opaque_in_the_order_asked() {
+        let mut out = Vec::new();
+        miss(b"nope", b"v k O1", &mut out);
+        assert_eq!(out, b"EN knope O1\r\n");
+        out.clear();
+        miss(b"YWJj", b"b v k", &mut out);
+        assert_eq!(out, b"EN b kYWJj\r\n");
+        out.clear();
+        miss(b"x", b"v t f", &mut out);
+        assert_eq!(out, b"EN\r\n");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_was_encoded_decodes(bytes in proptest::collection::vec(any::<u8>(), 1..180)) {
+            const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+            let mut text = Vec::new();
+            for group in bytes.chunks(3) {
+                let mut bits = 0u32;
+                for i in 0..3 {
+                    bits = bits << 8 | u32::from(*group.get(i).unwrap_or(&0));
+                }
+                for i in 0..4 {
+                    text.push(if i <= group.len() { ALPHABET[(bits >> (18 - 6 * i)) as usize & 63] } else { b'=' });
+                }
+            }
+            prop_assert_eq!(decode(&text).unwrap(), bytes);
+        }
+
+        #[test]
+        fn no_flags_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = (flags(&bytes), decode(&bytes));
+            miss(b"k", &bytes, &mut Vec::new());
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Numbers on command lines, read exactly as memcached reads them.
+//!
+//! memcached uses C's `strtol` family and then asks that the number end at white space: so leading tabs and
+//! a `+` are accepted, a tab ends a number and whatever follows it is ignored, and `-5` is a valid unsigned
+//! number to the C library but not to memcached.
+
+const fn is_space(b: u8) -> bool {
+    matches!(b, b'\t' | b'\n' | 0x0b | 0x0c | b'\r' | b' ')
+}
+
+/// Sign and magnitude of the leading number; `None` if there is none, it overflows 64 bits, or something
+/// other than white space follows it.
+fn strto(text: &[u8]) -> Option<(bool, u64)> {
+    let mut bytes = text.iter().copied().skip_while(|b| is_space(*b)).peekable();
+    let negative = match bytes.peek() {
+        Some(b'-') => {
+            bytes.next();
+            true
+        }
+        Some(b'+') => {
+            bytes.next();
+            false
+        }
+        _ => false,
+    };
+    let mut value: u64 = 0;
+    let mut digits = 0u32;
+    for b in bytes {
+        match b {
+            b'0'..=b'9' => {
+                value = value.checked_mul(10)?.checked_add(u64::from(b - b'0'))?;
+                digits += 1;
+            }
+            b if is_space(b) && digits > 0 => break,
+            _ => return None,
+        }
+    }
+    (digits > 0).then_some((negative, value))
+}
+
+/// An unsigned 64-bit number (`safe_strtoull`): deltas and cas values.
+pub fn u64(text: &[u8]) -> Option<u64> {
+    match strto(text)? {
+        (false, value) => Some(value),
+        // C negates modulo 2^64; memcached refuses a minus only if the outcome has the top bit set.
+        (true, value) => {
+            let wrapped = value.wrapping_neg();
+            ((wrapped as i64) >= 0).then_some(wrapped)
+        }
+    }
+}
+
+/// A signed 32-bit number (`safe_strtol`): expiry times and lengths.
+pub fn i32(text: &[u8]) -> Option<i32> {
+    let (negative, value) = strto(text)?;
+    let value = i64::try_from(value).ok()?;
+    i32::try_from(if negative { -value } else { value }).ok()
+}
+
+/// Item flags: parsed as 64 bits, kept as 32, which is what memcached does with larger ones.
+pub fn flags(text: &[u8]) -> Option<u32> {
+    u64(text).map(|f| f as u32)
+}
+
+/// A plain decimal without sign or space, as servers write lengths in replies.
+pub fn plain(text: &[u8]) -> Option<usize> {
+    if text.is_empty() || text.len() > 10 {
+        return None;
+    }
+    let mut value = 0usize;
+    for b in text {
+        if !b.is_ascii_digit() {
+            return None;
+        }
+        value = value * 10 + usize::from(b - b'0');
+    }
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn follows_the_c_library_as_memcached_uses_it() {
+        assert_eq!(u64(b"5"), Some(5));
+        assert_eq!(u64(b"+5"), Some(5));
+        assert_eq!(u64(b"\t5"), Some(5));
+        assert_eq!(u64(b"5\tx"), Some(5));
+        assert_eq!(u64(b"-0"), Some(0));
+        assert_eq!(u64(b"-1"), None);
+        assert_eq!(u64(b"18446744073709551615"), Some(u64::MAX));
+        assert_eq!(u64(b"18446744073709551616"), None);
+        assert_eq!(u64(b""), None);
+        assert_eq!(u64(b"abc"), None);
+        assert_eq!(u64(b"0x1"), None);
+        assert_eq!(u64(b"5x"), None);
+        assert_eq!(i32(b"-1"), Some(-1));
+        assert_eq!(i32(b"2147483647"), Some(i32::MAX));
+        assert_eq!(i32(b"2147483648"), None);
+        assert_eq!(i32(b"-2147483648"), Some(i32::MIN));
+        assert_eq!(i32(b"99999999999999999999"), None);
+        assert_eq!(flags(b"4294967297"), Some(1));
+        assert_eq!(flags(b"-1"), None);
+        assert_eq!(plain(b"0012"), Some(12));
+        assert_eq!(plain(b"+1"), None);
+        assert_eq!(plain(b"99999999999"), None);
+    }
+}
