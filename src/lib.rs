@@ -1,4 +1,6 @@
 //! ringroad: one memcached endpoint in front of many memcached servers.
 
+pub mod config;
 pub mod hash;
 pub mod protocol;
+pub mod log;

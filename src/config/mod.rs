@@ -1,0 +1,430 @@
+//! The configuration: what a file may say, and what it means once checked.
+//!
+//! [`Config`] and the types below it are plain data with every default filled in and every number within its range;
+//! whoever holds one need not check anything again. They are made by [`parse`] from TOML, by [`Config::single_pool`]
+//! for a program that has no file, and later by readers of other formats.
+//!
+//! * `toml`, `pools`, `placement`, `routes` read the sections; `read` has the typed access they share;
+//!   `schema` lists every key, for the suggestions, the reference page and the tests.
+//! * `diagnostics` turns byte positions into messages; `render` writes a `Config` as TOML again; `watch` sees changes.
+//!
+//! Nothing here opens a socket or resolves a name, and reading a file happens in [`load`] and [`watch`] alone.
+
+mod address;
+mod diagnostics;
+mod placement;
+mod pools;
+mod read;
+mod render;
+mod routes;
+pub mod schema;
+mod toml;
+mod units;
+pub mod watch;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use std::{fmt, io};
+
+pub use self::toml::{parse, parse_bytes};
+pub use address::{AddressError, DEFAULT_SOCKET_MODE, Listen, ServerAddr};
+pub use diagnostics::{Diagnostic, Errors, MAX_SHOWN, Severity, Warning};
+pub use units::{parse_duration, parse_size, show_duration, show_size};
+
+use crate::hash::Placement;
+
+/// A whole configuration, checked. See the [module](self).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where clients connect; at least one, no two of which clash.
+    pub listen: Vec<Listen>,
+    /// Worker threads; `None` lets ringroad choose from the number of cores.
+    pub workers: Option<usize>,
+    /// The pools in the order of the file; at least one.
+    pub pools: Vec<Pool>,
+    /// Which pool a request goes to.
+    pub route: Route,
+    /// Bounds of everything that grows with what clients and servers send.
+    pub limits: Limits,
+    /// What is logged and how.
+    pub log: Log,
+    /// The admin port, if there is one.
+    pub admin: Option<Admin>,
+    /// Whether `flush_all` is passed on, to every server of every pool; otherwise it is refused.
+    pub flush_all: bool,
+    /// Whether a get that failed is answered as a miss rather than with an error. Updates always show the error.
+    pub miss_on_get_errors: bool,
+    /// How long requests in flight may take to finish after SIGTERM.
+    pub drain: Duration,
+}
+
+/// Servers among which keys are spread.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pool {
+    /// The pool's name; unique.
+    pub name: String,
+    /// The servers in the order of the file; at least one, with unique names.
+    pub servers: Vec<Server>,
+    /// How keys are spread; proven good for these servers by building the selector once.
+    pub placement: Placement,
+    /// How long a request may take from the moment it is queued for its server.
+    pub timeout: Duration,
+    /// How long connecting may take, the lookup of the name and the first `version` included.
+    pub connect_timeout: Duration,
+    /// Connections of each worker to each server.
+    pub connections: usize,
+    /// Whether single-key gets that wait for the same server leave as one multi-key get.
+    pub coalesce: bool,
+    /// When a server is taken out, and when it is tried again.
+    pub tko: Tko,
+    /// How much may wait for one connection.
+    pub queue: Queue,
+}
+
+/// One server of a pool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// What the distribution knows the server by: its place depends on this alone, not on the address.
+    /// Without a name of its own it is the address, or the bare path of a unix socket.
+    pub name: String,
+    /// Where it is.
+    pub addr: ServerAddr,
+    /// Its share relative to the others, if given; which weights make sense depends on the distribution.
+    pub weight: Option<f64>,
+}
+
+/// When a server counts as down ("technical knock-out") and when it is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tko {
+    /// Timeouts in a row that take a server out. One that can't be connected to is out at once.
+    pub after: u32,
+    /// The wait before the first probe; it doubles. Waits are jittered, so that the nodes of a cluster don't
+    /// probe in step.
+    pub probe_min: Duration,
+    /// The longest wait between two probes.
+    pub probe_max: Duration,
+}
+
+/// What may wait for one connection to a server. At the bound a request is answered with an error at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queue {
+    /// Requests, those in flight included.
+    pub requests: usize,
+    /// Bytes of requests not yet sent.
+    pub bytes: usize,
+}
+
+/// Which pool a request goes to: a tree whose leaves are pools.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// The pool with this index in [`Config::pools`].
+    Pool(usize),
+    /// By the beginning of the key; the longest prefix that fits wins.
+    Prefix {
+        /// Prefixes, unique and not empty, and where their keys go; in the order of the file.
+        prefixes: Vec<(Vec<u8>, Route)>,
+        /// Where every other key goes.
+        default: Box<Route>,
+    },
+    /// The first child, and where that fails in one of the ways listed, the next one.
+    Failover {
+        /// At least one.
+        children: Vec<Route>,
+        /// What counts as a failure; each at most once.
+        on: Vec<FailoverOn>,
+    },
+    /// Fills a cold cache from a warm one: a get that misses in `cold` is asked of `warm`, and a hit there is added
+    /// to `cold`. Everything else goes to `cold`.
+    WarmUp {
+        /// The cache that is being filled.
+        cold: Box<Route>,
+        /// The cache that is full.
+        warm: Box<Route>,
+        /// Seconds a copied item lives; 0 is for ever. At most 30 days, above which memcached reads a date.
+        exptime: u32,
+    },
+}
+
+/// What makes a failover route try its next child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailoverOn {
+    /// There is no connection: refused, not up in time, or the server is out (TKO). Nothing was sent.
+    Connect,
+    /// No answer in time.
+    Timeout,
+    /// The connection broke, or the server talked nonsense, before the answer was complete.
+    Closed,
+    /// The server answered `SERVER_ERROR` or `ERROR`.
+    Error,
+    /// The server's queue here is full. Nothing was sent.
+    Busy,
+    /// A get found nothing.
+    Miss,
+}
+
+/// Bounds, with what happens at each in the reference page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest value, in bytes.
+    pub max_value: usize,
+    /// The longest command line other than a get's, in bytes.
+    pub max_line: usize,
+    /// The longest command line of a get, in bytes.
+    pub max_get_line: usize,
+    /// Requests one client may have outstanding.
+    pub client_requests: usize,
+    /// Bytes of replies that may wait for one client.
+    pub client_bytes: usize,
+    /// Bytes of buffers one worker may hold.
+    pub worker_bytes: usize,
+    /// Client connections of the whole process.
+    pub max_connections: usize,
+}
+
+/// What is logged and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// A level, or a list of `module=level`; see [`crate::log::check_filter`].
+    pub level: String,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people on a terminal, else JSON.
+    #[default]
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The admin port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admin {
+    /// Its address.
+    pub listen: SocketAddr,
+}
+
+/// Where ringroad listens when the file does not say.
+pub const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5000);
+
+/// The largest configuration file that is read, in bytes.
+pub const MAX_FILE: u64 = 4 << 20;
+
+impl Config {
+    /// A configuration with these listeners and one pool, every other setting at its default.
+    #[must_use]
+    pub fn single_pool(listen: Vec<Listen>, pool: Pool) -> Self {
+        Self {
+            listen,
+            workers: None,
+            pools: vec![pool],
+            route: Route::Pool(0),
+            limits: Limits::default(),
+            log: Log::default(),
+            admin: None,
+            flush_all: false,
+            miss_on_get_errors: true,
+            drain: Duration::from_secs(10),
+        }
+    }
+
+    /// The settings in which `new` differs and that are taken over at start alone: a reload that brings such a
+    /// difference should say that it needs a restart.
+    #[must_use]
+    pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+        let differences = [
+            ("listen", self.listen != new.listen),
+            ("workers", self.workers != new.workers),
+            ("log.format", self.log.format != new.log.format),
+            ("admin", self.admin != new.admin),
+        ];
+        differences
+            .into_iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(key, _)| key)
+            .collect()
+    }
+
+    /// The configuration as TOML with every setting written out; [`parse`] reads it as the same configuration.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        render::config(self)
+    }
+}
+
+impl Pool {
+    /// A pool with these servers, every other setting at its default.
+    #[must_use]
+    pub fn new(name: impl Into<String>, servers: Vec<Server>) -> Self {
+        Self {
+            name: name.into(),
+            servers,
+            placement: Placement::default(),
+            timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(1),
+            connections: 1,
+            coalesce: true,
+            tko: Tko::default(),
+            queue: Queue::default(),
+        }
+    }
+}
+
+impl Server {
+    /// A server that is known by its address and has no weight.
+    #[must_use]
+    pub fn new(addr: ServerAddr) -> Self {
+        Self {
+            name: addr.default_name(),
+            addr,
+            weight: None,
+        }
+    }
+}
+
+impl Default for Tko {
+    fn default() -> Self {
+        Self {
+            after: 3,
+            probe_min: Duration::from_millis(100),
+            probe_max: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            requests: 4096,
+            bytes: 4 << 20,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_value: 1 << 20,
+            max_line: 8 << 10,
+            max_get_line: 4 << 20,
+            client_requests: 1024,
+            client_bytes: 1 << 20,
+            worker_bytes: 256 << 20,
+            max_connections: 10_000,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Auto,
+        }
+    }
+}
+
+impl LogFormat {
+    /// Every format.
+    pub const ALL: &'static [Self] = &[Self::Auto, Self::Human, Self::Json];
+
+    /// The name used in the file and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Human => "human",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FailoverOn {
+    /// Every reason, in the order of the reference page.
+    pub const ALL: &'static [Self] = &[
+        Self::Connect,
+        Self::Timeout,
+        Self::Closed,
+        Self::Error,
+        Self::Busy,
+        Self::Miss,
+    ];
+
+    /// What a failover route reacts to when it does not say: everything but a miss.
+    pub const DEFAULT: &'static [Self] = &[
+        Self::Connect,
+        Self::Timeout,
+        Self::Closed,
+        Self::Error,
+        Self::Busy,
+    ];
+
+    /// The name used in the file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::Error => "error",
+            Self::Busy => "busy",
+            Self::Miss => "miss",
+        }
+    }
+}
+
+impl fmt::Display for FailoverOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file could not be read.
+    #[error("can't read {file}: {error}")]
+    Read {
+        /// The file's name as given.
+        file: String,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// The file says something that can't be used.
+    #[error("{0}")]
+    Invalid(#[from] Errors),
+}
+
+/// Reads and checks a file; also returns its text, which [`watch::Watcher`] starts from.
+///
+/// # Errors
+/// The file can't be read (missing, not a plain file, over [`MAX_FILE`]), or is not valid.
+pub fn load(path: &Path) -> Result<(Config, Vec<Warning>, String), LoadError> {
+    let file = path.display().to_string();
+    let bytes = match watch::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => return Err(LoadError::Read { file, error }),
+    };
+    let (config, warnings) = parse_bytes(&file, &bytes)?;
+    Ok((
+        config,
+        warnings,
+        String::from_utf8_lossy(&bytes).into_owned(),
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,307 @@
+//! The pools of the file and their servers.
+//!
+//! A pool that has an error keeps its name, so that a route to it is not called wrong as well. Names are checked
+//! here because they end up in statistics, logs and (for servers) in the ring: no blanks, no control characters.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use ::toml::de::DeValue;
+
+use super::diagnostics::{Report, quoted};
+use super::read::{Entry, Table, entries};
+use super::{Pool, Queue, Server, ServerAddr, Tko, placement, schema, toml};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The longest name of a pool or server, in bytes.
+const MAX_NAME: usize = 250;
+
+/// The pools as far as they could be read.
+pub(super) struct Pools {
+    names: Vec<(String, Range<usize>)>,
+    pools: Vec<Option<Pool>>,
+}
+
+impl Pools {
+    /// Every pool's name and where it stands, in the order of the file.
+    pub(super) fn names(&self) -> &[(String, Range<usize>)] {
+        &self.names
+    }
+
+    /// The pools, if all of them are good.
+    pub(super) fn into_checked(self) -> Option<Vec<Pool>> {
+        self.pools.into_iter().collect()
+    }
+}
+
+/// One server and where its parts stand, for errors about the pool as a whole.
+pub(super) struct Placed {
+    pub(super) server: Server,
+    pub(super) place: Range<usize>,
+    pub(super) weight: Option<Range<usize>>,
+}
+
+/// Reads `[pools]`.
+pub(super) fn pools(report: &mut Report<'_>, root: &Table<'_, '_>) -> Option<Pools> {
+    const EXAMPLE: &str = "[pools.cache]\nservers = [\"127.0.0.1:11211\", \"127.0.0.1:11212\"]";
+    let Some(entry) = root.get("pools") else {
+        if root.is_misspelt("pools") {
+            return None;
+        }
+        report
+            .error(
+                root.place.clone(),
+                "there are no pools: nothing says where the servers are",
+            )
+            .with_help(format!("add a pool:\n{EXAMPLE}"));
+        return None;
+    };
+    let DeValue::Table(table) = entry.value else {
+        entry
+            .wrong_kind(report, "a table of pools")
+            .with_help(format!("write a pool as\n{EXAMPLE}"));
+        return None;
+    };
+    let list = entries(table);
+    if list.is_empty() {
+        report
+            .error(
+                entry.place(),
+                "there are no pools: nothing says where the servers are",
+            )
+            .with_help(format!("add a pool:\n{EXAMPLE}"));
+        return None;
+    }
+    let mut pools = Pools {
+        names: Vec::new(),
+        pools: Vec::new(),
+    };
+    for entry in list {
+        let good = pool_name(report, &entry);
+        let pool = pool(report, &entry).filter(|_| good);
+        pools.names.push((entry.key.to_owned(), entry.key_span));
+        pools.pools.push(pool);
+    }
+    Some(pools)
+}
+
+fn pool_name(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> bool {
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    if (1..=MAX_NAME).contains(&entry.key.len()) && entry.key.bytes().all(good) {
+        return true;
+    }
+    let error = report.error(
+        entry.key_span.clone(),
+        format!("{} can't be the name of a pool", quoted(entry.key)),
+    );
+    if schema::POOL.key(entry.key).is_none() {
+        error.label("use letters, digits, '_', '-' and '.'");
+    }
+    false
+}
+
+fn pool(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<Pool> {
+    if !matches!(entry.value, DeValue::Table(_)) {
+        let error = entry.wrong_kind(report, "a table");
+        if schema::POOL.key(entry.key).is_some() {
+            error.with_help(format!(
+                "a pool needs a name: write [pools.cache] above `{}`",
+                entry.key
+            ));
+        }
+        return None;
+    }
+    let table = entry.table(report, &schema::POOL)?;
+    let servers = servers(report, &table);
+    let placement = placement::placement(report, &table);
+    let mut pool = Pool::new(entry.key, Vec::new());
+    let (millisecond, most) = (Duration::from_millis(1), 10 * MINUTE);
+    table.duration(report, "timeout", millisecond..=most, &mut pool.timeout);
+    table.duration(
+        report,
+        "connect_timeout",
+        millisecond..=most,
+        &mut pool.connect_timeout,
+    );
+    table.usize(report, "connections", 1..=64, &mut pool.connections);
+    table.bool(report, "coalesce", &mut pool.coalesce);
+    pool.tko = tko(report, &table);
+    pool.queue = queue(report, &table);
+    let placement = placement?;
+    let placed = placement::check(
+        report,
+        &table,
+        &placement,
+        servers.as_deref().unwrap_or_default(),
+    );
+    let servers = servers.filter(|_| placed)?;
+    pool.placement = placement;
+    pool.servers = servers.into_iter().map(|placed| placed.server).collect();
+    Some(pool)
+}
+
+/// `None` if any server is wrong.
+fn servers(report: &mut Report<'_>, table: &Table<'_, '_>) -> Option<Vec<Placed>> {
+    let entry = table.require(report, "servers", "servers = [\"127.0.0.1:11211\"]")?;
+    let elements = entry.array(report, "a list of servers")?;
+    if elements.is_empty() {
+        report
+            .error(entry.place(), "the pool has no servers")
+            .label("write at least one, as in [\"127.0.0.1:11211\"]");
+        return None;
+    }
+    let count = elements.len();
+    let mut servers: Vec<Placed> = Vec::new();
+    for element in elements {
+        if let Some(placed) = server(report, &element) {
+            servers.push(placed);
+        }
+    }
+    let unique = check_unique(report, &servers);
+    (unique && servers.len() == count).then_some(servers)
+}
+
+fn server(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<Placed> {
+    if !matches!(entry.value, DeValue::Table(_)) {
+        let text = entry.string(report, "a list of addresses or tables")?;
+        let addr = address(report, entry, text)?;
+        return Some(Placed {
+            server: Server::new(addr),
+            place: entry.place(),
+            weight: None,
+        });
+    }
+    let table = entry.table(report, &schema::SERVER)?;
+    let name = table.get("name").map(|entry| server_name(report, &entry));
+    let weight = table
+        .get("weight")
+        .map(|entry| (weight(report, &entry), entry.place()));
+    let addr = table.require(report, "addr", "addr = \"10.0.0.1:11211\"")?;
+    let text = addr.string(report, "an address such as \"10.0.0.1:11211\"")?;
+    let mut server = Server::new(address(report, &addr, text)?);
+    if let Some(name) = name {
+        server.name = name?;
+    }
+    let place = weight.as_ref().map(|(_, place)| place.clone());
+    if let Some((weight, _)) = weight {
+        server.weight = Some(weight?);
+    }
+    Some(Placed {
+        server,
+        place: entry.place(),
+        weight: place,
+    })
+}
+
+fn address(report: &mut Report<'_>, entry: &Entry<'_, '_>, text: &str) -> Option<ServerAddr> {
+    match text.parse() {
+        Ok(addr) => Some(addr),
+        Err(error) => toml::address_error(report, entry, text, &error),
+    }
+}
+
+fn server_name(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<String> {
+    let name = entry.string(report, "a text such as \"cache-0\"")?;
+    if name.is_empty()
+        || name.len() > MAX_NAME
+        || name.chars().any(|c| c.is_whitespace() || c.is_control())
+    {
+        report
+            .error(
+                entry.place(),
+                format!("{} can't be the name of a server", quoted(name)),
+            )
+            .label(format!("1 to {MAX_NAME} bytes without blanks"));
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+/// Any number that is one; which of them make sense is up to the distribution.
+fn weight(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<f64> {
+    let weight: Option<f64> = match entry.value {
+        DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse().ok(),
+        DeValue::Float(number) => number.as_str().parse().ok(),
+        _ => None,
+    };
+    let weight = weight.filter(|weight| weight.is_finite());
+    if weight.is_none() {
+        entry.wrong_kind(report, "a number such as 1 or 0.5");
+    }
+    weight
+}
+
+/// Names must differ, since the ring knows servers by them; equal addresses are only odd.
+fn check_unique(report: &mut Report<'_>, servers: &[Placed]) -> bool {
+    let mut names = std::collections::HashMap::new();
+    let mut places = std::collections::HashMap::new();
+    let mut unique = true;
+    for Placed { server, place, .. } in servers {
+        if let Some(earlier) = names.insert(server.name.as_str(), place.start) {
+            unique = false;
+            let line = report.line_of(earlier);
+            report
+                .error(
+                    place.clone(),
+                    format!("there are two servers named {}", quoted(&server.name)),
+                )
+                .label(format!("the other one is on line {line}"))
+                .with_help("keys are placed by the names, so each must be there once");
+        } else if let Some(earlier) = places.insert(server.addr.key(), place.start) {
+            let line = report.line_of(earlier);
+            report
+                .warn(
+                    place.clone(),
+                    format!("two servers have the address \"{}\"", server.addr),
+                )
+                .label(format!("the other one is on line {line}"));
+        }
+    }
+    unique
+}
+
+fn tko(report: &mut Report<'_>, pool: &Table<'_, '_>) -> Tko {
+    let mut tko = Tko::default();
+    let Some(table) = pool
+        .get("tko")
+        .and_then(|entry| entry.table(report, &schema::TKO))
+    else {
+        return tko;
+    };
+    if let Some(after) = table
+        .get("after")
+        .and_then(|entry| entry.integer(report, 1..=1_000_000))
+    {
+        tko.after = u32::try_from(after).unwrap_or(u32::MAX);
+    }
+    let range = || Duration::from_millis(10)..=60 * MINUTE;
+    table.duration(report, "probe_min", range(), &mut tko.probe_min);
+    table.duration(report, "probe_max", range(), &mut tko.probe_max);
+    if tko.probe_max < tko.probe_min {
+        let place = table
+            .get("probe_max")
+            .or_else(|| table.get("probe_min"))
+            .map_or(0..0, |entry| entry.place());
+        let (least, most) = (
+            super::show_duration(tko.probe_min),
+            super::show_duration(tko.probe_max),
+        );
+        report
+            .error(place, "`probe_max` is shorter than `probe_min`")
+            .label(format!("probe_min is {least}, probe_max {most}"));
+    }
+    tko
+}
+
+fn queue(report: &mut Report<'_>, pool: &Table<'_, '_>) -> Queue {
+    let mut queue = Queue::default();
+    if let Some(table) = pool
+        .get("queue")
+        .and_then(|entry| entry.table(report, &schema::QUEUE))
+    {
+        table.usize(report, "requests", 1..=1_000_000, &mut queue.requests);
+        table.size(report, "bytes", 64 << 10..=1 << 30, &mut queue.bytes);
+    }
+    queue
+}

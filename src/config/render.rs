@@ -1,0 +1,189 @@
+//! A [`Config`] as TOML, every setting written out.
+//!
+//! It is what the admin port shows as the effective configuration and what `ringroad check --toml` prints: reading it
+//! again gives the same `Config`, which a property test holds. Settings that have no value
+//! (no weight, no admin port) are left out, as in a file.
+
+use std::fmt::Write as _;
+
+use super::{Config, Listen, LogFormat, Pool, Route, Server, show_duration, show_size};
+
+/// The whole file.
+pub(super) fn config(config: &Config) -> String {
+    let mut text = String::new();
+    let listen = list(config.listen.iter().map(listener));
+    let workers = config
+        .workers
+        .map_or("\"auto\"".to_owned(), |workers| workers.to_string());
+    line(&mut text, "listen", &listen);
+    line(&mut text, "workers", &workers);
+    line(&mut text, "flush_all", config.flush_all);
+    line(&mut text, "miss_on_get_errors", config.miss_on_get_errors);
+    line(&mut text, "drain", quoted(&show_duration(config.drain)));
+    line(&mut text, "route", route(config, &config.route));
+    for one in &config.pools {
+        pool(&mut text, one);
+    }
+    let limits = &config.limits;
+    text.push_str("\n[limits]\n");
+    for (key, bytes) in [
+        ("max_value", limits.max_value),
+        ("max_line", limits.max_line),
+        ("max_get_line", limits.max_get_line),
+        ("client_bytes", limits.client_bytes),
+        ("worker_bytes", limits.worker_bytes),
+    ] {
+        line(&mut text, key, quoted(&show_size(bytes as u64)));
+    }
+    line(&mut text, "client_requests", limits.client_requests);
+    line(&mut text, "max_connections", limits.max_connections);
+    text.push_str("\n[log]\n");
+    line(&mut text, "level", quoted(&config.log.level));
+    line(
+        &mut text,
+        "format",
+        quoted(LogFormat::name(config.log.format)),
+    );
+    if let Some(admin) = &config.admin {
+        text.push_str("\n[admin]\n");
+        line(&mut text, "listen", quoted(&admin.listen.to_string()));
+    }
+    text
+}
+
+fn pool(text: &mut String, pool: &Pool) {
+    let _ = writeln!(text, "\n[pools.{}]", quoted(&pool.name));
+    line(text, "servers", list(pool.servers.iter().map(server)));
+    let placement = &pool.placement;
+    line(text, "distribution", quoted(placement.distribution.name()));
+    if let Some(hash) = placement.hash {
+        line(text, "hash", quoted(&hash.to_string()));
+    }
+    if let Some(points) = placement.points {
+        line(text, "points", points);
+    }
+    if !placement.salt.is_empty() {
+        line(text, "salt", quoted(&placement.salt));
+    }
+    if let Some((open, close)) = placement.tag {
+        line(
+            text,
+            "hash_tag",
+            quoted(&format!("{}{}", char::from(open), char::from(close))),
+        );
+    }
+    line(text, "hash_stop", placement.stop);
+    line(text, "timeout", quoted(&show_duration(pool.timeout)));
+    line(
+        text,
+        "connect_timeout",
+        quoted(&show_duration(pool.connect_timeout)),
+    );
+    line(text, "connections", pool.connections);
+    line(text, "coalesce", pool.coalesce);
+    line(text, "tko.after", pool.tko.after);
+    line(
+        text,
+        "tko.probe_min",
+        quoted(&show_duration(pool.tko.probe_min)),
+    );
+    line(
+        text,
+        "tko.probe_max",
+        quoted(&show_duration(pool.tko.probe_max)),
+    );
+    line(text, "queue.requests", pool.queue.requests);
+    line(
+        text,
+        "queue.bytes",
+        quoted(&show_size(pool.queue.bytes as u64)),
+    );
+}
+
+fn line(text: &mut String, key: &str, value: impl std::fmt::Display) {
+    let _ = writeln!(text, "{key} = {value}");
+}
+
+fn listener(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(addr) => quoted(&addr.to_string()),
+        Listen::Unix { path, mode } => {
+            format!(
+                "{{ unix = {}, mode = \"0{mode:03o}\" }}",
+                quoted(&path.display().to_string())
+            )
+        }
+    }
+}
+
+fn server(server: &Server) -> String {
+    let mut parts = vec![format!("addr = {}", quoted(&server.addr.to_string()))];
+    if server.name != Server::new(server.addr.clone()).name {
+        parts.insert(0, format!("name = {}", quoted(&server.name)));
+    }
+    if let Some(weight) = server.weight {
+        parts.push(format!("weight = {weight:?}"));
+    }
+    match parts.as_slice() {
+        [_] => quoted(&server.addr.to_string()),
+        _ => format!("{{ {} }}", parts.join(", ")),
+    }
+}
+
+/// On one line, since TOML's inline tables may not be broken in older readers.
+fn route(config: &Config, node: &Route) -> String {
+    match node {
+        Route::Pool(index) => quoted(config.pools.get(*index).map_or("", |pool| &pool.name)),
+        Route::Prefix { prefixes, default } => {
+            let entries: Vec<String> = prefixes
+                .iter()
+                .map(|(prefix, node)| {
+                    format!(
+                        "{} = {}",
+                        quoted(&String::from_utf8_lossy(prefix)),
+                        route(config, node)
+                    )
+                })
+                .collect();
+            let default = route(config, default);
+            format!(
+                "{{ type = \"prefix\", prefixes = {{ {} }}, default = {default} }}",
+                entries.join(", ")
+            )
+        }
+        Route::Failover { children, on } => {
+            let children = list(children.iter().map(|child| route(config, child)));
+            let on = list(on.iter().map(|reason| quoted(reason.name())));
+            format!("{{ type = \"failover\", children = {children}, on = {on} }}")
+        }
+        Route::WarmUp {
+            cold,
+            warm,
+            exptime,
+        } => {
+            let (cold, warm) = (route(config, cold), route(config, warm));
+            format!("{{ type = \"warm-up\", cold = {cold}, warm = {warm}, exptime = {exptime} }}")
+        }
+    }
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(", "))
+}
+
+/// A basic TOML string on one line.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04X}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}

@@ -1,0 +1,507 @@
+//! Every key a configuration file may hold: its type, its default and what it means, in one place.
+//!
+//! The reader takes the known keys from here (an unknown one is an error with a suggestion), the reference page
+//! `src/docs/config.md` holds the tables that [`markdown`] prints, and `config/ringroad.toml` is checked against the
+//! defaults. So a key can't be added without being documented.
+//!
+//! The defaults here are text for people; the values are the `Default`s in the parent module, and a test of
+//! the complete example holds both together.
+
+use std::fmt::Write as _;
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// The name as written.
+    pub name: &'static str,
+    /// The kind of value, for people.
+    pub kind: &'static str,
+    /// The default as it would be written, or `required` or `none`.
+    pub default: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+/// One kind of table.
+#[derive(Debug, Clone, Copy)]
+pub struct Section {
+    /// How the table is written, such as `[pools.NAME]`.
+    pub heading: &'static str,
+    /// Where a key of it stands, such as "in a pool".
+    pub within: &'static str,
+    /// Its keys in the order of the reference page.
+    pub keys: &'static [Key],
+}
+
+impl Section {
+    /// The key's entry.
+    #[must_use]
+    pub fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    /// The names, for a message.
+    #[must_use]
+    pub fn names(&self) -> String {
+        self.keys
+            .iter()
+            .map(|key| key.name)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+const fn key(
+    name: &'static str,
+    kind: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key {
+        name,
+        kind,
+        default,
+        meaning,
+    }
+}
+
+/// The top of the file.
+pub const ROOT: Section = Section {
+    heading: "top of the file",
+    within: "at the top of the file",
+    keys: &[
+        key(
+            "listen",
+            "address or list of addresses",
+            "[\"127.0.0.1:5000\"]",
+            "Where clients connect: `\"127.0.0.1:5000\"`, `\"[::1]:5000\"`, `\":5000\"` (every address, IPv4 and IPv6), `\"unix:/run/ringroad.sock\"`, or a table to give the unix socket a mode. Port 0 takes any free port. A change needs a restart.",
+        ),
+        key(
+            "workers",
+            "\"auto\" or 1 to 1024",
+            "\"auto\"",
+            "Worker threads. `\"auto\"` chooses from the number of cores. A change needs a restart.",
+        ),
+        key(
+            "route",
+            "pool name or route table",
+            "the pool, if there is just one",
+            "Which pool a request goes to.",
+        ),
+        key(
+            "flush_all",
+            "true or false",
+            "false",
+            "Pass `flush_all` on to every server of every pool. While off it is refused.",
+        ),
+        key(
+            "miss_on_get_errors",
+            "true or false",
+            "true",
+            "Answer a get that failed as a miss, which is what users of a cache expect; `false` shows them the error. Updates always show it.",
+        ),
+        key(
+            "drain",
+            "duration up to 1h",
+            "\"10s\"",
+            "After SIGTERM: how long requests in flight may take to finish.",
+        ),
+        key(
+            "pools",
+            "tables",
+            "required",
+            "The pools, one table each: `[pools.NAME]`.",
+        ),
+        key(
+            "limits",
+            "table",
+            "see there",
+            "Bounds of memory and of what clients may send.",
+        ),
+        key("log", "table", "see there", "What is logged and how."),
+        key(
+            "admin",
+            "table",
+            "none",
+            "The admin port; without this table there is none.",
+        ),
+    ],
+};
+
+/// A listener written as a table.
+pub const LISTEN: Section = Section {
+    heading: "an entry of `listen` as a table",
+    within: "in a listener",
+    keys: &[
+        key("unix", "path", "required", "The path of the unix socket."),
+        key(
+            "mode",
+            "octal permissions",
+            "\"0700\"",
+            "Who may connect: `\"0700\"` the same user, `\"0770\"` the group too, `\"0777\"` everybody.",
+        ),
+    ],
+};
+
+/// A pool.
+pub const POOL: Section = Section {
+    heading: "[pools.NAME]",
+    within: "in a pool",
+    keys: &[
+        key(
+            "servers",
+            "list of addresses or tables",
+            "required",
+            "The servers: `\"10.0.0.1:11211\"`, `\"cache-0.example:11211\"` (looked up at each connect), `\"unix:/run/memcached.sock\"`, or a table with a name or a weight.",
+        ),
+        key(
+            "distribution",
+            "name",
+            "\"ring\"",
+            "How keys are spread over the servers; the names are listed below.",
+        ),
+        key(
+            "hash",
+            "name",
+            "the distribution's own",
+            "The hash of the key, for the distributions that leave the choice; the names are listed below.",
+        ),
+        key(
+            "points",
+            "1 to 65536",
+            "160",
+            "Points that a server of weight 1 has on the ring; with the distribution `ring` only.",
+        ),
+        key(
+            "salt",
+            "text",
+            "\"\"",
+            "Added to the key before it is hashed, for the distributions that take one; spreads the same keys in another way.",
+        ),
+        key(
+            "hash_tag",
+            "two characters",
+            "none",
+            "Hash only the part of a key between these two: with `\"{}\"`, `user:{42}:name` and `user:{42}:mail` have the same server.",
+        ),
+        key(
+            "hash_stop",
+            "true or false",
+            "false",
+            "Hash only the part of a key before the first `|#|`, as mcrouter does.",
+        ),
+        key(
+            "timeout",
+            "duration from 1ms to 10m",
+            "\"1s\"",
+            "How long a request may take, waiting for its turn included.",
+        ),
+        key(
+            "connect_timeout",
+            "duration from 1ms to 10m",
+            "\"1s\"",
+            "How long connecting to a server may take.",
+        ),
+        key(
+            "connections",
+            "1 to 64",
+            "1",
+            "Connections of each worker to each server. One is the fastest in most cases.",
+        ),
+        key(
+            "coalesce",
+            "true or false",
+            "true",
+            "Send single-key gets that wait for the same server as one multi-key get. Clients see no difference but the speed.",
+        ),
+        key(
+            "tko",
+            "table",
+            "see there",
+            "When a server counts as down, and when it is tried again.",
+        ),
+        key(
+            "queue",
+            "table",
+            "see there",
+            "How much may wait for one connection to a server.",
+        ),
+    ],
+};
+
+/// A server written as a table.
+pub const SERVER: Section = Section {
+    heading: "an entry of `servers` as a table",
+    within: "in a server",
+    keys: &[
+        key(
+            "addr",
+            "address",
+            "required",
+            "Where the server is, as in the short form.",
+        ),
+        key(
+            "name",
+            "text without blanks",
+            "the address",
+            "What the distribution knows the server by. With a name the address may change and every key stays where it is.",
+        ),
+        key(
+            "weight",
+            "number",
+            "none",
+            "The server's share relative to the others, for the distributions that take weights.",
+        ),
+    ],
+};
+
+/// When a server counts as down.
+pub const TKO: Section = Section {
+    heading: "[pools.NAME.tko]",
+    within: "in `tko`",
+    keys: &[
+        key(
+            "after",
+            "1 to 1000000",
+            "3",
+            "Timeouts in a row that take a server out. One that can't be connected to is out at once.",
+        ),
+        key(
+            "probe_min",
+            "duration from 10ms to 1h",
+            "\"100ms\"",
+            "The wait before a server that is out is tried again, give or take some jitter.",
+        ),
+        key(
+            "probe_max",
+            "duration from 10ms to 1h",
+            "\"10s\"",
+            "What that wait doubles up to while the server stays down.",
+        ),
+    ],
+};
+
+/// How much may wait.
+pub const QUEUE: Section = Section {
+    heading: "[pools.NAME.queue]",
+    within: "in `queue`",
+    keys: &[
+        key(
+            "requests",
+            "1 to 1000000",
+            "4096",
+            "Requests waiting or in flight, for each connection. One more is answered with an error at once.",
+        ),
+        key(
+            "bytes",
+            "size from 64KiB to 1GiB",
+            "\"4MiB\"",
+            "Bytes waiting to be sent, for each connection. A request for which there is no room is answered with an error at once.",
+        ),
+    ],
+};
+
+/// A route by prefix.
+pub const ROUTE_PREFIX: Section = Section {
+    heading: "a route with `type = \"prefix\"`",
+    within: "in a prefix route",
+    keys: &[
+        key(
+            "type",
+            "\"prefix\"",
+            "required",
+            "By the beginning of the key; the longest prefix that fits wins.",
+        ),
+        key(
+            "prefixes",
+            "table",
+            "required",
+            "From the prefix to the route of its keys: `\"user:\" = \"users\"`.",
+        ),
+        key(
+            "default",
+            "route",
+            "required",
+            "Where every other key goes.",
+        ),
+    ],
+};
+
+/// A failover route.
+pub const ROUTE_FAILOVER: Section = Section {
+    heading: "a route with `type = \"failover\"`",
+    within: "in a failover route",
+    keys: &[
+        key(
+            "type",
+            "\"failover\"",
+            "required",
+            "The first child; where that fails, the next one.",
+        ),
+        key(
+            "children",
+            "list of routes",
+            "required",
+            "Tried in this order.",
+        ),
+        key(
+            "on",
+            "list of reasons",
+            "[\"connect\", \"timeout\", \"closed\", \"error\", \"busy\"]",
+            "What counts as a failure: `connect` (no connection, or the server is out), `timeout` (no answer in time), `closed` (the connection broke before the answer was complete), `error` (the server answered with an error), `busy` (the server's queue is full), `miss` (a get found nothing).",
+        ),
+    ],
+};
+
+/// A warm-up route.
+pub const ROUTE_WARM_UP: Section = Section {
+    heading: "a route with `type = \"warm-up\"`",
+    within: "in a warm-up route",
+    keys: &[
+        key(
+            "type",
+            "\"warm-up\"",
+            "required",
+            "Fills a cold cache from a warm one: a get that misses in `cold` is asked of `warm`, and a hit there is added to `cold`. Everything else goes to `cold` alone.",
+        ),
+        key(
+            "cold",
+            "route",
+            "required",
+            "The cache that is being filled.",
+        ),
+        key("warm", "route", "required", "The cache that is full."),
+        key(
+            "exptime",
+            "duration in whole seconds, up to 30d",
+            "required",
+            "How long an item copied to `cold` lives; 0 is for ever. The lifetime it had in `warm` is not known.",
+        ),
+    ],
+};
+
+/// The bounds.
+pub const LIMITS: Section = Section {
+    heading: "[limits]",
+    within: "in `limits`",
+    keys: &[
+        key(
+            "max_value",
+            "size from 1KiB to 128MiB",
+            "\"1MiB\"",
+            "The largest value. A larger one is read and thrown away, and the client gets memcached's own error.",
+        ),
+        key(
+            "max_line",
+            "size from 2KiB to 1MiB",
+            "\"8KiB\"",
+            "The longest command line other than a get's.",
+        ),
+        key(
+            "max_get_line",
+            "size from 2KiB to 64MiB",
+            "\"4MiB\"",
+            "The longest command line of a get, keys included. A whole line counts, not a part of it that has arrived.",
+        ),
+        key(
+            "client_requests",
+            "1 to 1000000",
+            "1024",
+            "Requests a client may have outstanding; at the bound ringroad stops reading from it.",
+        ),
+        key(
+            "client_bytes",
+            "size from 64KiB to 1GiB",
+            "\"1MiB\"",
+            "Bytes of replies that may wait for one client; at the bound ringroad stops reading from it.",
+        ),
+        key(
+            "worker_bytes",
+            "size from 1MiB to 64GiB",
+            "\"256MiB\"",
+            "Bytes of buffers each worker may hold; at the bound the largest readers are paused, then requests refused.",
+        ),
+        key(
+            "max_connections",
+            "1 to 1000000",
+            "10000",
+            "Client connections of the whole process; at the bound no more are accepted until one closes.",
+        ),
+    ],
+};
+
+/// Logging.
+pub const LOG: Section = Section {
+    heading: "[log]",
+    within: "in `log`",
+    keys: &[
+        key(
+            "level",
+            "off, error, warn, info, debug, trace",
+            "\"info\"",
+            "What is logged. Single modules can differ: `\"info,ringroad::upstream=debug\"`.",
+        ),
+        key(
+            "format",
+            "\"auto\", \"human\" or \"json\"",
+            "\"auto\"",
+            "The form of a line, on standard error. `auto` is `human` on a terminal, else `json`. A change needs a restart.",
+        ),
+    ],
+};
+
+/// The admin port.
+pub const ADMIN: Section = Section {
+    heading: "[admin]",
+    within: "in `admin`",
+    keys: &[key(
+        "listen",
+        "address",
+        "required",
+        "The address of the admin port, such as `\"127.0.0.1:5001\"`. It is HTTP, for people and machines you trust: it has no password. A change needs a restart.",
+    )],
+};
+
+/// Every section, in the order of the reference page.
+pub const SECTIONS: &[Section] = &[
+    ROOT,
+    LISTEN,
+    POOL,
+    SERVER,
+    TKO,
+    QUEUE,
+    ROUTE_PREFIX,
+    ROUTE_FAILOVER,
+    ROUTE_WARM_UP,
+    LIMITS,
+    LOG,
+    ADMIN,
+];
+
+/// The section's table as it stands in the reference page.
+#[must_use]
+pub fn markdown(section: &Section) -> String {
+    let mut text = String::from("| key | value | default | meaning |\n|---|---|---|---|\n");
+    for key in section.keys {
+        let default = match key.default {
+            words if words.starts_with(['"', '[']) || words.bytes().all(|b| b.is_ascii_digit()) => {
+                format!("`{words}`")
+            }
+            "true" | "false" => format!("`{}`", key.default),
+            words => words.to_owned(),
+        };
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {default} | {} |",
+            key.name,
+            escaped(key.kind),
+            escaped(key.meaning)
+        );
+    }
+    text
+}
+
+/// A bar inside a table cell must be escaped, even within backquotes.
+fn escaped(text: &str) -> String {
+    text.replace('|', "\\|")
+}

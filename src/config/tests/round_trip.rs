@@ -1,0 +1,180 @@
+//! What is printed of a configuration is read as the same configuration.
+
+use super::super::*;
+use crate::hash::Distribution;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
+    range.prop_map(Duration::from_millis)
+}
+
+fn address() -> impl Strategy<Value = ServerAddr> {
+    prop_oneof![
+        any::<([u8; 4], u16)>()
+            .prop_map(|(ip, port)| ServerAddr::Tcp(SocketAddr::from((ip, port.max(1))))),
+        any::<([u16; 8], u16)>()
+            .prop_map(|(ip, port)| ServerAddr::Tcp(SocketAddr::from((ip, port.max(1))))),
+        ("[a-z][a-z0-9]{0,8}(\\.[a-z]{1,5})?", 1u16..)
+            .prop_map(|(host, port)| ServerAddr::Name { host, port }),
+        "/[a-z \"\\\\é]{0,8}[a-z]".prop_map(|path| ServerAddr::Unix(path.into())),
+    ]
+}
+
+fn servers() -> impl Strategy<Value = Vec<Server>> {
+    let server = (
+        address(),
+        option::of("[a-zA-Z0-9\"\\\\ö_:-]{1,8}"),
+        option::of(0.0f64..100.0),
+    );
+    vec(server, 1..6).prop_map(|list| {
+        let mut servers: Vec<Server> = Vec::new();
+        for (addr, name, weight) in list {
+            let mut server = Server::new(addr);
+            server.weight = weight;
+            server.name = name.unwrap_or(server.name);
+            if servers.iter().all(|other| other.name != server.name) {
+                servers.push(server);
+            }
+        }
+        // A pool whose every weight is 0 can't be placed.
+        servers[0].weight = None;
+        servers
+    })
+}
+
+fn placement() -> impl Strategy<Value = Placement> {
+    let ring = (
+        option::of(1u32..200),
+        option::of(Just((b'{', b'}'))),
+        any::<bool>(),
+    );
+    ring.prop_map(|(points, tag, stop)| Placement {
+        points,
+        tag,
+        stop,
+        ..Placement::of(Distribution::Ring)
+    })
+}
+
+prop_compose! {
+    fn pool()(
+        name in "[a-zA-Z0-9_.-]{1,10}",
+        servers in servers(),
+        placement in placement(),
+        (timeout, connect_timeout) in (millis(1..600_000), millis(1..600_000)),
+        connections in 1usize..=64,
+        coalesce: bool,
+        (after, probe_min, more) in (1u32..=1_000_000, millis(10..1_000_000), millis(0..1_000_000)),
+        (requests, bytes) in (1usize..=1_000_000, (64usize << 10)..=(1 << 30)),
+    ) -> Pool {
+        let tko = Tko { after, probe_min, probe_max: probe_min + more };
+        let queue = Queue { requests, bytes };
+        Pool { name, servers, placement, timeout, connect_timeout, connections, coalesce, tko, queue }
+    }
+}
+
+/// Routes over pools that the caller reduces to those there are.
+fn route() -> impl Strategy<Value = Route> {
+    let leaf = (0usize..5).prop_map(Route::Pool);
+    leaf.prop_recursive(4, 20, 4, |inner| {
+        let boxed = inner.clone().prop_map(Box::new);
+        let on = proptest::sample::subsequence(FailoverOn::ALL, 1..=FailoverOn::ALL.len());
+        let prefix = "[!-~é]{1,6}".prop_map(String::into_bytes);
+        let prefixes = proptest::collection::btree_map(prefix, inner.clone(), 1..4);
+        prop_oneof![
+            (vec(inner.clone(), 1..4), on)
+                .prop_map(|(children, on)| Route::Failover { children, on }),
+            (prefixes, boxed.clone()).prop_map(|(prefixes, default)| Route::Prefix {
+                prefixes: prefixes.into_iter().collect(),
+                default
+            }),
+            (boxed.clone(), boxed, 0u32..=2_592_000).prop_map(|(cold, warm, exptime)| {
+                Route::WarmUp {
+                    cold,
+                    warm,
+                    exptime,
+                }
+            }),
+        ]
+    })
+}
+
+/// Takes pools modulo their number, and the warm-ups out that would fill a cache from itself.
+fn fit(route: Route, pools: usize) -> Route {
+    match route {
+        Route::Pool(index) => Route::Pool(index % pools),
+        Route::Prefix { prefixes, default } => Route::Prefix {
+            prefixes: prefixes
+                .into_iter()
+                .map(|(prefix, child)| (prefix, fit(child, pools)))
+                .collect(),
+            default: Box::new(fit(*default, pools)),
+        },
+        Route::Failover { children, on } => Route::Failover {
+            children: children
+                .into_iter()
+                .map(|child| fit(child, pools))
+                .collect(),
+            on,
+        },
+        Route::WarmUp {
+            cold,
+            warm,
+            exptime,
+        } => {
+            let (cold, warm) = (Box::new(fit(*cold, pools)), Box::new(fit(*warm, pools)));
+            if cold == warm {
+                *cold
+            } else {
+                Route::WarmUp {
+                    cold,
+                    warm,
+                    exptime,
+                }
+            }
+        }
+    }
+}
+
+prop_compose! {
+    fn config()(
+        pools in vec(pool(), 1..4),
+        route in route(),
+        (port, mode) in (option::of(1u16..60_000), 0u32..=0o777),
+        workers in option::of(1usize..=1024),
+        (flush_all, miss_on_get_errors, drain) in (any::<bool>(), any::<bool>(), millis(0..3_600_000)),
+        (max_value, max_line, more) in (1usize << 10..=128 << 20, 2usize << 10..=1 << 20, 0usize..1 << 20),
+        (client_requests, max_connections) in (1usize..=1_000_000, 1usize..=1_000_000),
+        (client_bytes, worker_bytes) in (64usize << 10..=1 << 30, 1usize << 20..=1 << 36),
+        format in proptest::sample::select(LogFormat::ALL),
+    ) -> Config {
+        let mut unique: Vec<Pool> = Vec::new();
+        for pool in pools {
+            if unique.iter().all(|other| other.name != pool.name) {
+                unique.push(pool);
+            }
+        }
+        let mut listen = vec![Listen::Unix { path: "/run/r.sock".into(), mode }];
+        listen.extend(port.map(|port| Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], port)))));
+        let limits = Limits {
+            max_value, max_line, max_get_line: max_line + more, client_requests, client_bytes, worker_bytes, max_connections,
+        };
+        let admin = port.map(|port| Admin { listen: SocketAddr::from(([127, 0, 0, 1], port + 1)) });
+        let log = Log { level: "warn,ringroad::config=debug".to_owned(), format };
+        let route = fit(route, unique.len());
+        Config { listen, workers, pools: unique, route, limits, log, admin, flush_all, miss_on_get_errors, drain }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_printed_is_read_as_the_same(config in config()) {
+        let text = config.to_toml();
+        match parse("f", &text) {
+            Ok((read, _)) => prop_assert_eq!(read, config, "{}", text),
+            Err(errors) => prop_assert!(false, "{errors}"),
+        }
+    }
+}
