@@ -1,5 +1,6 @@
 //! ringroad: one memcached endpoint in front of many memcached servers.
 
+pub mod admin;
 pub mod config;
 pub mod hash;
 pub mod protocol;

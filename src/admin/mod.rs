@@ -1,0 +1,199 @@
+//! The admin port: HTTP for people and machines that look after this process.
+//!
+//! It has a thread and a runtime of its own, so that neither a busy worker keeps a health check waiting nor an
+//! admin request a worker. What it shows and does comes through [`Hooks`]; it knows nothing of pools or clients.
+//!
+//! It is bounded like everything else: connections, header and body sizes, the time a connection may take
+//! ([`Bounds`]). It has no password, which is why it listens only where the configuration says so. Requests that
+//! change something are refused when a web page of another origin makes a browser send them.
+
+mod pages;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::log::LogHandle;
+
+pub use pages::PAGES;
+
+/// What the pages show and do. Every hook but `reload` must return at once; it runs on the admin thread.
+#[derive(Clone)]
+pub struct Hooks {
+    /// `Ok` when clients may be sent here; otherwise why not (starting, draining).
+    pub ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// The statistics.
+    pub stats: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// The configuration in force, as text.
+    pub config: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Reads the configuration file again; says what came of it. It may block and runs on a thread of its own, never
+    /// twice at a time.
+    pub reload: Arc<dyn Fn() -> Result<String, String> + Send + Sync>,
+    /// Changes the log level.
+    pub log: LogHandle,
+}
+
+/// How much the admin port takes from whoever talks to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Connections at a time; one more is answered 503 and closed.
+    pub connections: usize,
+    /// Bytes of a request's head.
+    pub head: usize,
+    /// Bytes of a request's body.
+    pub body: usize,
+    /// Time for a request's head to arrive, which also ends an idle connection.
+    pub head_time: Duration,
+    /// Time for a request's body to arrive.
+    pub body_time: Duration,
+    /// Time a reload may take before the answer is that it is still running.
+    pub reload_time: Duration,
+    /// Time a connection may live.
+    pub lifetime: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections: 64,
+            head: 8 << 10,
+            body: 4 << 10,
+            head_time: Duration::from_secs(10),
+            body_time: Duration::from_secs(5),
+            reload_time: Duration::from_secs(30),
+            lifetime: Duration::from_secs(120),
+        }
+    }
+}
+
+/// A running admin port. Dropping it closes the port and every connection.
+#[derive(Debug)]
+pub struct Server {
+    addr: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Where it listens; tells the port if the configuration left it open.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The thread ends when the sender is gone.
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Opens the admin port with the usual bounds.
+///
+/// # Errors
+/// The address can't be bound, or the thread not started.
+pub fn start(listen: SocketAddr, hooks: Hooks) -> io::Result<Server> {
+    start_with(listen, hooks, Bounds::default())
+}
+
+/// Opens the admin port with bounds of the caller's choice.
+///
+/// # Errors
+/// As for [`start`].
+pub fn start_with(listen: SocketAddr, hooks: Hooks, bounds: Bounds) -> io::Result<Server> {
+    let listener = TcpListener::bind(listen)?;
+    listener.set_nonblocking(true)?;
+    let addr = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .build()?;
+    let (stop, stopped) = oneshot::channel();
+    let pages = Arc::new(pages::Pages::new(hooks, bounds));
+    let thread = thread::Builder::new()
+        .name("admin".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                match tokio::net::TcpListener::from_std(listener) {
+                    Ok(listener) => {
+                        tokio::spawn(accept(listener, pages, bounds));
+                        // An error means that the handle was dropped: the same.
+                        let _ = stopped.await;
+                    }
+                    Err(error) => tracing::error!(%error, "the admin port does not work"),
+                }
+            });
+            // A reload that is running on a blocking thread must not hold up the exit.
+            runtime.shutdown_background();
+        })?;
+    Ok(Server {
+        addr,
+        stop: Some(stop),
+        thread: Some(thread),
+    })
+}
+
+async fn accept(listener: tokio::net::TcpListener, pages: Arc<pages::Pages>, bounds: Bounds) {
+    let slots = Arc::new(Semaphore::new(bounds.connections));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, usually: trying again at once would spin.
+                tracing::warn!(%error, "the admin port can't accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        match Arc::clone(&slots).try_acquire_owned() {
+            Ok(slot) => {
+                let pages = Arc::clone(&pages);
+                tokio::spawn(async move {
+                    serve(stream, pages, bounds).await;
+                    drop(slot);
+                });
+            }
+            Err(_) => refuse(&stream),
+        }
+    }
+}
+
+/// Tells a connection over the bound why it is closed, as far as the socket takes it at once.
+fn refuse(stream: &TcpStream) {
+    const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n";
+    let _ = stream.try_write(BUSY);
+}
+
+async fn serve(stream: TcpStream, pages: Arc<pages::Pages>, bounds: Bounds) {
+    let service = service_fn(move |request| {
+        let pages = Arc::clone(&pages);
+        async move { Ok::<_, std::convert::Infallible>(pages.answer(request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.head_time)
+        .max_header_size(bounds.head)
+        .max_buf_size((bounds.head * 2).max(8192))
+        .max_headers(64)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(bounds.lifetime, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "admin connection"),
+        Err(_) => tracing::debug!("admin connection closed after its time"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
