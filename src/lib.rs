@@ -1,6 +1,7 @@
 //! ringroad: one memcached endpoint in front of many memcached servers.
 
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod hash;
 pub mod protocol;
