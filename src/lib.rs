@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod bench;
 pub mod hash;
 pub mod protocol;
 pub mod log;
