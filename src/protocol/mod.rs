@@ -13,6 +13,7 @@ pub mod meta;
 pub mod number;
 pub mod request;
 pub mod response;
+pub mod write;
 
 /// The longest key memcached accepts, in bytes (for base64 keys: of the encoded form).
 pub const MAX_KEY: usize = 250;

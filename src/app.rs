@@ -1,0 +1,329 @@
+//! The running process: listeners, workers, signals, reload, drain.
+//!
+//! The main thread is the control thread; it accepts clients, watches the configuration and waits for
+//! signals. Each worker is a thread of its own. A worker that panics is counted and replaced; its clients
+//! lose their connections, the others notice nothing.
+
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::config::{Config, Listen};
+use crate::route::compile::Snapshot;
+use crate::stats::report::{Registry, Reporter};
+use crate::worker::accept::{Fleet, Listener, Member, accept};
+use crate::worker::core::Core;
+use crate::worker::driver::{Command, Driver};
+
+/// Why the process could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// A listener could not be opened.
+    #[error("cannot listen on {listen}: {source}{hint}")]
+    Listen {
+        /// The address as configured.
+        listen: String,
+        /// What the system said.
+        source: io::Error,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// The configuration can't be compiled.
+    #[error("{0}")]
+    Placement(#[from] crate::hash::PlacementError),
+    /// The system refused something basic.
+    #[error("{0}: {1}")]
+    System(&'static str, io::Error),
+}
+
+/// How the process came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All clients had their replies.
+    Drained,
+    /// The time for that was over.
+    Cut,
+}
+
+/// Shared by everything that runs.
+pub struct Running {
+    fleet: Arc<Fleet>,
+    registry: Arc<Registry>,
+    current: Mutex<Arc<Snapshot>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Running {
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// [`AppError`] if the configuration can't be compiled or a thread not be started.
+    pub fn start(config: &Config) -> Result<Arc<Running>, AppError> {
+        let snapshot = Arc::new(Snapshot::compile(config)?);
+        let count = config.workers.unwrap_or_else(default_workers).max(1);
+        let registry = Arc::new(Registry::new(count));
+        registry
+            .max_connections
+            .store(config.limits.max_connections as u64, Ordering::Relaxed);
+        let mut members = Vec::new();
+        let mut inboxes = Vec::new();
+        for _ in 0..count {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            members.push(Arc::new(Member {
+                inbox: Mutex::new(sender),
+                load: Arc::new(AtomicUsize::new(0)),
+            }));
+            inboxes.push(receiver);
+        }
+        let running = Arc::new(Running {
+            fleet: Arc::new(Fleet {
+                members,
+                max_clients: AtomicUsize::new(config.limits.max_connections),
+            }),
+            registry,
+            current: Mutex::new(snapshot),
+            threads: Mutex::default(),
+        });
+        for (index, inbox) in inboxes.into_iter().enumerate() {
+            let for_thread = Arc::clone(&running);
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || for_thread.worker(index, inbox))
+                .map_err(|e| AppError::System("cannot start a worker thread", e))?;
+            running
+                .threads
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(thread);
+        }
+        Ok(running)
+    }
+
+    /// A worker's thread: its driver, replaced if it panics.
+    fn worker(&self, index: usize, mut inbox: mpsc::UnboundedReceiver<Command>) {
+        let (Some(member), Some(stats)) = (
+            self.fleet.members.get(index).map(Arc::clone),
+            self.registry.worker(index),
+        ) else {
+            return;
+        };
+        loop {
+            let outbox = member
+                .inbox
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            let core = Core::new(
+                self.snapshot(),
+                Box::new(Reporter(Arc::clone(&self.registry))),
+                Arc::clone(&stats),
+                seed(index),
+            );
+            let load = Arc::clone(&member.load);
+            let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                // After every run of the worker's one task the sockets are polled again: a client that
+                // always has more to read must not keep the others waiting.
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .event_interval(2)
+                    .max_blocking_threads(4)
+                    .build()?;
+                runtime.block_on(async {
+                    let driver = Driver::new(core, inbox, outbox, load);
+                    tokio::spawn(driver.run()).await
+                })?;
+                Ok::<(), io::Error>(())
+            }));
+            match outcome {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => {
+                    tracing::error!(worker = index, %error, "a worker failed; replacing it")
+                }
+                Err(_) => tracing::error!(worker = index, "a worker panicked; replacing it"),
+            }
+            self.registry
+                .replaced_workers
+                .fetch_add(1, Ordering::Relaxed);
+            stats.worker.curr_connections.set(0);
+            let (sender, receiver) = mpsc::unbounded_channel();
+            *member.inbox.lock().unwrap_or_else(PoisonError::into_inner) = sender;
+            inbox = receiver;
+        }
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The figures.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Routes by a new configuration from now on. Listeners and the number of workers stay as they are.
+    ///
+    /// # Errors
+    /// [`AppError::Placement`]; then nothing has changed.
+    pub fn apply(&self, config: &Config) -> Result<(), AppError> {
+        let snapshot = Arc::new(Snapshot::compile(config)?);
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&snapshot);
+        self.fleet
+            .max_clients
+            .store(config.limits.max_connections, Ordering::Relaxed);
+        self.registry
+            .max_connections
+            .store(config.limits.max_connections as u64, Ordering::Relaxed);
+        for member in &self.fleet.members {
+            member.tell(Command::Apply(Arc::clone(&snapshot)));
+        }
+        Ok(())
+    }
+
+    /// Takes leave of all clients; returns when they are gone or `limit` is over.
+    async fn drain(&self, limit: Duration) -> Ended {
+        let until = Instant::now() + limit;
+        for member in &self.fleet.members {
+            member.tell(Command::Drain);
+        }
+        loop {
+            let running = self
+                .threads
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .any(|thread| !thread.is_finished());
+            if !running {
+                return Ended::Drained;
+            }
+            if Instant::now() >= until {
+                return Ended::Cut;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// One worker per core, at most four: a node's router shares the node with what it serves.
+fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get().min(4))
+}
+
+fn seed(index: usize) -> u64 {
+    let nanos = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.as_nanos() as u64);
+    nanos
+        ^ (u64::from(std::process::id()) << 32)
+        ^ (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// Opens a listener.
+fn listen(address: &Listen) -> Result<Listener, AppError> {
+    let fail = |source: io::Error| {
+        let hint = match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                "; another process uses it: stop that or choose another address"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "; ports below 1024 need privileges, and a socket's directory write permission"
+            }
+            io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+            _ => "",
+        };
+        AppError::Listen {
+            listen: address.to_string(),
+            source,
+            hint,
+        }
+    };
+    match address {
+        Listen::Tcp(addr) => {
+            let socket = socket2::Socket::new(
+                socket2::Domain::for_address(*addr),
+                socket2::Type::STREAM.nonblocking(),
+                Some(socket2::Protocol::TCP),
+            )
+            .map_err(fail)?;
+            if addr.is_ipv6() {
+                // "[::]" is all addresses, IPv4's included; a specific IPv6 address is only itself.
+                socket
+                    .set_only_v6(!addr.ip().is_unspecified())
+                    .map_err(fail)?;
+            }
+            socket.set_reuse_address(true).map_err(fail)?;
+            socket.bind(&(*addr).into()).map_err(fail)?;
+            socket.listen(4096).map_err(fail)?;
+            TcpListener::from_std(socket.into())
+                .map(Listener::Tcp)
+                .map_err(fail)
+        }
+        Listen::Unix { path, mode } => {
+            remove_stale(path).map_err(fail)?;
+            let listener = UnixListener::bind(path).map_err(fail)?;
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(*mode))
+                .map_err(fail)?;
+            Ok(Listener::Unix(listener))
+        }
+    }
+}
+
+/// Removes the socket of a process that is gone; anything else at that path is left alone.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.file_type().is_socket() => {
+            match std::os::unix::net::UnixStream::connect(path) {
+                Ok(_) => Err(io::Error::from(io::ErrorKind::AddrInUse)),
+                Err(_) => std::fs::remove_file(path),
+            }
+        }
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "there is a file at this path that is no socket",
+        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// [`AppError`] if it can't start.
+pub fn run(config: Config, _path: Option<PathBuf>) -> Result<Ended, AppError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| AppError::System("cannot start the event loop", e))?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<Ended, AppError> {
+    let system = |e| AppError::System("cannot wait for signals", e);
+    let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
+    let listeners = config
+        .listen
+        .iter()
+        .map(listen)
+        .collect::<Result<Vec<_>, _>>()?;
+    let running = Running::start(&config)?;
+    let mut accepting = tokio::task::JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(accept(listener, Arc::clone(&running.fleet)));
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    accepting.shutdown().await;
+    Ok(running.drain(config.drain).await)
+}

@@ -1,0 +1,201 @@
+//! From a configuration to what workers route by.
+//!
+//! A [`Snapshot`] is immutable and shared by all workers; a reload makes a new one and requests that are
+//! under way finish on the old one.
+
+use std::sync::Arc;
+
+use crate::config::{Config, FailoverOn, Pool, Route, ServerAddr};
+use crate::hash::{Node as Member, PlacementError, Selector};
+use crate::protocol::request;
+use crate::upstream::health::HealthPolicy;
+
+use super::tree::{Node, NodeId, Reason, Reasons, Tree};
+
+/// Everything a worker needs to route requests.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// From keys to pools.
+    pub tree: Tree,
+    /// The pools, by number.
+    pub pools: Vec<PoolSnapshot>,
+    /// Bounds and switches.
+    pub settings: Settings,
+}
+
+/// One pool.
+#[derive(Debug)]
+pub struct PoolSnapshot {
+    /// Its name.
+    pub name: String,
+    /// From keys to servers.
+    pub selector: Selector,
+    /// The servers, in the selector's order.
+    pub servers: Vec<Arc<DestinationSpec>>,
+    /// Whether single-key gets may share a line.
+    pub coalesce: bool,
+}
+
+/// A server and how it is talked to. Equal specs are one destination, whichever pools name it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DestinationSpec {
+    /// Where it is.
+    pub addr: ServerAddr,
+    /// What logs and statistics call it.
+    pub name: String,
+    /// How long a request may take, in microseconds.
+    pub timeout: u64,
+    /// How long connecting may take, in microseconds.
+    pub connect_timeout: u64,
+    /// Connections per worker.
+    pub connections: usize,
+    /// Requests that may wait for one connection.
+    pub queue_requests: usize,
+    /// Bytes that may wait to be sent on one connection.
+    pub queue_bytes: usize,
+    /// When it is taken out of service.
+    pub health: HealthPolicy,
+}
+
+/// Bounds and switches of the whole process.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The parser's bounds.
+    pub parse: request::Limits,
+    /// Requests one client may have outstanding.
+    pub client_requests: usize,
+    /// Bytes of replies that may wait for one client.
+    pub client_bytes: usize,
+    /// Bytes of buffers one worker may hold.
+    pub worker_bytes: usize,
+    /// Whether `flush_all` is passed on.
+    pub flush_all: bool,
+    /// Whether failed gets are misses.
+    pub miss_on_get_errors: bool,
+}
+
+impl Snapshot {
+    /// Compiles a configuration.
+    ///
+    /// # Errors
+    /// What [`Selector::new`] refuses; a checked configuration has none of that.
+    pub fn compile(config: &Config) -> Result<Snapshot, PlacementError> {
+        let pools = config
+            .pools
+            .iter()
+            .map(|pool| {
+                Ok(PoolSnapshot {
+                    name: pool.name.clone(),
+                    selector: Selector::new(&pool.placement, &members(pool))?,
+                    servers: pool
+                        .servers
+                        .iter()
+                        .map(|server| Arc::new(spec(pool, &server.addr)))
+                        .collect(),
+                    coalesce: pool.coalesce,
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        let mut nodes = Vec::new();
+        add(&config.route, &mut nodes);
+        Ok(Snapshot {
+            tree: Tree::new(nodes),
+            pools,
+            settings: Settings {
+                parse: request::Limits {
+                    max_value: config.limits.max_value,
+                    max_get_line: config.limits.max_get_line,
+                },
+                client_requests: config.limits.client_requests,
+                client_bytes: config.limits.client_bytes,
+                worker_bytes: config.limits.worker_bytes,
+                flush_all: config.flush_all,
+                miss_on_get_errors: config.miss_on_get_errors,
+            },
+        })
+    }
+}
+
+/// The pool's servers as the placement sees them.
+pub fn members(pool: &Pool) -> Vec<Member> {
+    pool.servers
+        .iter()
+        .map(|server| {
+            let (host, port) = match &server.addr {
+                ServerAddr::Tcp(addr) => (addr.ip().to_string(), addr.port()),
+                ServerAddr::Name { host, port } => (host.clone(), *port),
+                ServerAddr::Unix(path) => (path.display().to_string(), 0),
+            };
+            Member {
+                name: server.name.clone(),
+                host,
+                port,
+                weight: server.weight,
+            }
+        })
+        .collect()
+}
+
+fn spec(pool: &Pool, addr: &ServerAddr) -> DestinationSpec {
+    let micros = |d: std::time::Duration| d.as_micros().min(u128::from(u64::MAX / 4)) as u64;
+    DestinationSpec {
+        addr: addr.clone(),
+        name: addr.to_string(),
+        timeout: micros(pool.timeout),
+        connect_timeout: micros(pool.connect_timeout),
+        connections: pool.connections.max(1),
+        queue_requests: pool.queue.requests,
+        queue_bytes: pool.queue.bytes,
+        health: HealthPolicy {
+            after: pool.tko.after,
+            probe_min: micros(pool.tko.probe_min),
+            probe_max: micros(pool.tko.probe_max),
+        },
+    }
+}
+
+/// Adds a route with its children before it.
+fn add(route: &Route, nodes: &mut Vec<Node>) -> NodeId {
+    let node = match route {
+        Route::Pool(pool) => Node::Pool(*pool as u32),
+        Route::Prefix { prefixes, default } => {
+            let mut prefixes: Vec<_> = prefixes
+                .iter()
+                .map(|(prefix, child)| (prefix.clone().into_boxed_slice(), add(child, nodes)))
+                .collect();
+            prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+            Node::Prefix {
+                prefixes,
+                default: add(default, nodes),
+            }
+        }
+        Route::Failover { children, on } => Node::Failover {
+            children: children.iter().map(|child| add(child, nodes)).collect(),
+            on: on
+                .iter()
+                .fold(Reasons::default(), |set, on| set.with(reason(*on))),
+        },
+        Route::WarmUp {
+            cold,
+            warm,
+            exptime,
+        } => Node::WarmUp {
+            cold: add(cold, nodes),
+            warm: add(warm, nodes),
+            exptime: *exptime,
+        },
+    };
+    nodes.push(node);
+    nodes.len() as NodeId - 1
+}
+
+fn reason(on: FailoverOn) -> Reason {
+    match on {
+        FailoverOn::Connect => Reason::Connect,
+        FailoverOn::Timeout => Reason::Timeout,
+        FailoverOn::Closed => Reason::Closed,
+        FailoverOn::Error => Reason::Error,
+        FailoverOn::Busy => Reason::Busy,
+        FailoverOn::Miss => Reason::Miss,
+    }
+}

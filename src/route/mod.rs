@@ -1,0 +1,8 @@
+//! Routes: from a key to the pool that serves it, and what happens when that fails.
+//!
+//! [`tree`] holds the compiled route, [`exec`] runs the nodes that decide on replies as an explicit state
+//! machine, [`compile`] makes both from a configuration. Nothing here knows of connections.
+
+pub mod compile;
+pub mod exec;
+pub mod tree;

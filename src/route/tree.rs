@@ -1,0 +1,149 @@
+//! The compiled route: an arena of nodes.
+//!
+//! Nodes that choose by the key alone (prefixes, pools) are resolved on the spot and cost a request nothing.
+//! Nodes that decide on a reply (failover, warm-up) need a frame while the request is under way; see
+//! [`super::exec`].
+
+/// A node's place in the tree.
+pub type NodeId = u32;
+
+/// What makes a failover route go on to its next child; a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reasons(u8);
+
+impl Reasons {
+    /// The set with `reason` added.
+    #[must_use]
+    pub const fn with(self, reason: Reason) -> Reasons {
+        Reasons(self.0 | 1 << reason as u8)
+    }
+
+    /// Whether `reason` is in it.
+    pub const fn has(self, reason: Reason) -> bool {
+        self.0 & (1 << reason as u8) != 0
+    }
+}
+
+/// One way for a request to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reason {
+    /// No connection.
+    Connect,
+    /// No answer in time.
+    Timeout,
+    /// The connection broke.
+    Closed,
+    /// The server answered with an error.
+    Error,
+    /// The queue is full.
+    Busy,
+    /// A get found nothing.
+    Miss,
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Node {
+    /// The pool of this number.
+    Pool(u32),
+    /// By the beginning of the key; longest prefix first.
+    Prefix {
+        /// Prefixes by falling length, and where their keys go.
+        prefixes: Vec<(Box<[u8]>, NodeId)>,
+        /// Where every other key goes.
+        default: NodeId,
+    },
+    /// The first child; where that fails for one of the reasons, the next.
+    Failover {
+        /// At least one.
+        children: Vec<NodeId>,
+        /// What counts as a failure.
+        on: Reasons,
+    },
+    /// A get that misses in `cold` is asked of `warm`, and a hit there is added to `cold`.
+    WarmUp {
+        /// The cache being filled.
+        cold: NodeId,
+        /// The cache that is full.
+        warm: NodeId,
+        /// Seconds a copied item lives; 0 is for ever.
+        exptime: u32,
+    },
+}
+
+/// Where the choice by key ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// At a pool.
+    Pool(u32),
+    /// At a node that decides on the reply.
+    Decide(NodeId),
+    /// Nowhere: the tree is broken, which compiling rules out.
+    Nowhere,
+}
+
+/// A route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tree {
+    nodes: Vec<Node>,
+    root: NodeId,
+}
+
+impl Tree {
+    /// A tree of these nodes; children must come before their parents, so that there is no cycle.
+    pub fn new(nodes: Vec<Node>) -> Tree {
+        let root = (nodes.len() as NodeId).saturating_sub(1);
+        Tree { nodes, root }
+    }
+
+    /// The node with this id.
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id as usize)
+    }
+
+    /// Where a key goes.
+    #[inline]
+    pub fn resolve(&self, key: &[u8]) -> Step {
+        self.resolve_from(self.root, key)
+    }
+
+    /// Where a key goes from a node on.
+    #[inline]
+    pub fn resolve_from(&self, mut id: NodeId, key: &[u8]) -> Step {
+        loop {
+            match self.nodes.get(id as usize) {
+                Some(Node::Pool(pool)) => return Step::Pool(*pool),
+                Some(Node::Prefix { prefixes, default }) => {
+                    id = prefixes
+                        .iter()
+                        .find(|(prefix, _)| key.starts_with(prefix))
+                        .map_or(*default, |(_, child)| *child);
+                }
+                Some(_) => return Step::Decide(id),
+                None => return Step::Nowhere,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_wins() {
+        let tree = Tree::new(vec![
+            Node::Pool(0),
+            Node::Pool(1),
+            Node::Pool(2),
+            Node::Prefix {
+                prefixes: vec![(b"user:x"[..].into(), 1), (b"user:"[..].into(), 0)],
+                default: 2,
+            },
+        ]);
+        assert_eq!(tree.resolve(b"user:x1"), Step::Pool(1));
+        assert_eq!(tree.resolve(b"user:1"), Step::Pool(0));
+        assert_eq!(tree.resolve(b"other"), Step::Pool(2));
+    }
+}

@@ -1,0 +1,172 @@
+//! Counters that a worker writes and anyone may read.
+//!
+//! Each counter has one writer, its worker, so counting is a load and a store, never a locked instruction.
+//! Readers add up the workers; what they see may be a moment old, never torn.
+
+pub mod report;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::protocol::error::ErrorKind;
+
+/// A number with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    #[inline]
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Takes `n` off, for gauges.
+    #[inline]
+    pub fn sub(&self, n: u64) {
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_sub(n),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Sets it, for gauges.
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])* $field:ident),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub struct $name {
+            $($(#[doc = $doc])* pub $field: Counter,)*
+        }
+
+        impl $name {
+            /// Every counter's name and value.
+            pub fn values(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($field), self.$field.get()),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// One worker's figures.
+    Worker {
+        /// Open client connections.
+        curr_connections,
+        /// Client connections since the start.
+        total_connections,
+        /// Client connections closed because the client misbehaved or read too slowly.
+        closed_connections,
+        /// Keys asked for by get, gets and `mg`.
+        cmd_get,
+        /// Storage commands.
+        cmd_set,
+        /// `touch`, `gat` and `gats`: keys.
+        cmd_touch,
+        /// `delete` and `md`.
+        cmd_delete,
+        /// `incr`, `decr` and `ma`.
+        cmd_arith,
+        /// Meta commands.
+        cmd_meta,
+        /// `flush_all`.
+        cmd_flush,
+        /// Keys that were found.
+        get_hits,
+        /// Keys that were not found.
+        get_misses,
+        /// Keys of gets that failed and were answered as misses.
+        get_errors,
+        /// Requests that were refused or failed, of any kind.
+        errors,
+        /// Bytes from clients.
+        bytes_read,
+        /// Bytes to clients.
+        bytes_written,
+        /// Write calls to clients.
+        client_writes,
+        /// Requests sent to servers; keys of gets count each.
+        upstream_requests,
+        /// Command lines sent to servers: fewer than requests, thanks to coalescing.
+        upstream_lines,
+        /// Write calls to servers.
+        upstream_writes,
+        /// Read calls from servers.
+        upstream_reads,
+        /// Connections made to servers.
+        upstream_connects,
+        /// Replies that were not what was asked for; each closed its connection.
+        upstream_bad_replies,
+        /// Turns of the event loop.
+        turns,
+        /// Bytes of buffers in use for clients and servers.
+        buffered_bytes,
+    }
+}
+
+counters! {
+    /// One destination's figures in one worker.
+    Destination {
+        /// Requests sent to it; keys of gets count each.
+        requests,
+        /// Command lines sent to it.
+        lines,
+        /// Write calls.
+        writes,
+        /// Requests that timed out.
+        timeouts,
+        /// Requests that failed for another reason.
+        failures,
+        /// Connections made.
+        connects,
+        /// 1 while it is out of service.
+        down,
+        /// How often it was taken out of service.
+        downs,
+        /// Connections that are ready.
+        connections,
+        /// Requests waiting for an answer.
+        waiting,
+    }
+}
+
+/// Errors by kind.
+#[derive(Debug, Default)]
+pub struct Errors([Counter; ErrorKind::ALL.len()]);
+
+impl Errors {
+    /// Counts one.
+    pub fn count(&self, kind: ErrorKind) {
+        if let Some(counter) = self.0.get(kind as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Every kind with its count.
+    pub fn values(&self) -> impl Iterator<Item = (ErrorKind, u64)> {
+        ErrorKind::ALL
+            .iter()
+            .zip(&self.0)
+            .map(|(kind, counter)| (*kind, counter.get()))
+    }
+}

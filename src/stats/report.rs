@@ -1,0 +1,307 @@
+//! The process's figures as text: memcached's `stats` in memcached's names.
+//!
+//! A [`Registry`] is shared by all workers. Figures that a router has no equivalent of (items, bytes stored,
+//! evictions) are 0, because a router stores nothing and exporters fail on a missing name.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::Destination;
+use crate::worker::core::{Local, Stats};
+
+/// The version clients are told: ringroad's own, in a form that every client library can parse as memcached's.
+pub const VERSION: &str = concat!("1.6.45-ringroad-", env!("CARGO_PKG_VERSION"));
+
+/// Everything that can be reported.
+#[derive(Debug)]
+pub struct Registry {
+    started: Instant,
+    workers: Vec<Arc<Stats>>,
+    destinations: Mutex<Vec<(String, Arc<Destination>)>>,
+    /// Configurations applied since the start.
+    pub reloads: AtomicU64,
+    /// Configurations refused since the start.
+    pub failed_reloads: AtomicU64,
+    /// Workers that were replaced after a panic.
+    pub replaced_workers: AtomicU64,
+    /// The most clients.
+    pub max_connections: AtomicU64,
+}
+
+impl Registry {
+    /// A registry for this many workers.
+    pub fn new(workers: usize) -> Registry {
+        Registry {
+            started: Instant::now(),
+            workers: (0..workers).map(|_| Arc::default()).collect(),
+            destinations: Mutex::default(),
+            reloads: AtomicU64::new(0),
+            failed_reloads: AtomicU64::new(0),
+            replaced_workers: AtomicU64::new(0),
+            max_connections: AtomicU64::new(0),
+        }
+    }
+
+    /// The figures of one worker.
+    pub fn worker(&self, index: usize) -> Option<Arc<Stats>> {
+        self.workers.get(index).map(Arc::clone)
+    }
+
+    fn destinations(&self) -> MutexGuard<'_, Vec<(String, Arc<Destination>)>> {
+        self.destinations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The workers' counters added up, by name.
+    pub fn totals(&self) -> BTreeMap<&'static str, u64> {
+        let mut totals = BTreeMap::new();
+        for stats in &self.workers {
+            for (name, value) in stats.worker.values() {
+                *totals.entry(name).or_default() += value;
+            }
+        }
+        totals
+    }
+
+    /// Errors by kind, added up.
+    pub fn errors(&self) -> BTreeMap<&'static str, u64> {
+        let mut totals = BTreeMap::new();
+        for stats in &self.workers {
+            for (kind, value) in stats.errors.values() {
+                *totals.entry(kind.label()).or_default() += value;
+            }
+        }
+        totals
+    }
+
+    /// Each server's figures added up over the workers, by the server's name.
+    pub fn servers(&self) -> BTreeMap<String, BTreeMap<&'static str, u64>> {
+        let mut servers: BTreeMap<String, BTreeMap<&'static str, u64>> = BTreeMap::new();
+        for (name, figures) in self.destinations().iter() {
+            let server = servers.entry(name.clone()).or_default();
+            for (name, value) in figures.values() {
+                *server.entry(name).or_default() += value;
+            }
+        }
+        servers
+    }
+
+    /// Seconds since the start.
+    pub fn uptime(&self) -> u64 {
+        self.started.elapsed().as_secs()
+    }
+
+    fn general(&self, out: &mut String) {
+        let totals = self.totals();
+        let total = |name: &str| totals.get(name).copied().unwrap_or(0);
+        let mut stat = |name: &str, value: &dyn std::fmt::Display| {
+            // Writing to a String can't fail.
+            let _ = write!(out, "STAT {name} {value}\r\n");
+        };
+        let time = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs());
+        stat("pid", &std::process::id());
+        stat("uptime", &self.uptime());
+        stat("time", &time);
+        stat("version", &VERSION);
+        stat("pointer_size", &usize::BITS);
+        let (user, system) = cpu_seconds();
+        stat("rusage_user", &format_args!("{user:.6}"));
+        stat("rusage_system", &format_args!("{system:.6}"));
+        stat(
+            "max_connections",
+            &self.max_connections.load(Ordering::Relaxed),
+        );
+        stat("curr_connections", &total("curr_connections"));
+        stat("total_connections", &total("total_connections"));
+        stat("rejected_connections", &0);
+        stat("cmd_get", &total("cmd_get"));
+        stat("cmd_set", &total("cmd_set"));
+        stat("cmd_flush", &total("cmd_flush"));
+        stat("cmd_touch", &total("cmd_touch"));
+        stat("cmd_meta", &total("cmd_meta"));
+        stat("cmd_delete", &total("cmd_delete"));
+        stat("cmd_arith", &total("cmd_arith"));
+        stat("get_hits", &total("get_hits"));
+        stat("get_misses", &total("get_misses"));
+        for name in ["get_expired", "get_flushed", "delete_misses", "delete_hits"] {
+            stat(name, &0);
+        }
+        stat("bytes_read", &total("bytes_read"));
+        stat("bytes_written", &total("bytes_written"));
+        stat("limit_maxbytes", &0);
+        stat("accepting_conns", &1);
+        stat("threads", &self.workers.len());
+        for name in [
+            "curr_items",
+            "total_items",
+            "bytes",
+            "evictions",
+            "reclaimed",
+        ] {
+            stat(name, &0);
+        }
+        let servers = self.servers();
+        let down = servers
+            .values()
+            .filter(|s| s.get("down").is_some_and(|n| *n > 0))
+            .count();
+        stat("ringroad_servers", &servers.len());
+        stat("ringroad_servers_down", &down);
+        stat("ringroad_reloads", &self.reloads.load(Ordering::Relaxed));
+        stat(
+            "ringroad_failed_reloads",
+            &self.failed_reloads.load(Ordering::Relaxed),
+        );
+        stat(
+            "ringroad_replaced_workers",
+            &self.replaced_workers.load(Ordering::Relaxed),
+        );
+        for name in [
+            "get_errors",
+            "errors",
+            "closed_connections",
+            "upstream_requests",
+            "upstream_lines",
+            "upstream_writes",
+            "upstream_reads",
+            "upstream_connects",
+            "upstream_bad_replies",
+            "client_writes",
+            "turns",
+            "buffered_bytes",
+        ] {
+            stat(&format!("ringroad_{name}"), &total(name));
+        }
+        for (label, count) in self.errors() {
+            stat(&format!("ringroad_error_{label}"), &count);
+        }
+    }
+
+    /// Appends the answer to `stats` with these arguments: the figures and `END`, or `ERROR`.
+    pub fn answer(&self, args: &[u8], out: &mut Vec<u8>) {
+        let mut text = String::new();
+        let words: Vec<&[u8]> = args
+            .split(|b| *b == b' ')
+            .filter(|word| !word.is_empty())
+            .collect();
+        match words.as_slice() {
+            [] => self.general(&mut text),
+            [b"servers"] => {
+                for (server, figures) in self.servers() {
+                    for (name, value) in figures {
+                        let _ = write!(text, "STAT {server}:{name} {value}\r\n");
+                    }
+                }
+            }
+            [b"settings"] => {
+                let _ = write!(
+                    text,
+                    "STAT maxconns {}\r\nSTAT num_threads {}\r\nSTAT cas_enabled yes\r\nSTAT flush_enabled yes\r\nSTAT binding_protocol ascii\r\n",
+                    self.max_connections.load(Ordering::Relaxed),
+                    self.workers.len(),
+                );
+            }
+            // A router stores nothing, so there is nothing to list; memcached itself lists nothing when empty.
+            [b"items" | b"slabs" | b"sizes" | b"conns"] => {}
+            [b"reset"] => {
+                out.extend_from_slice(b"RESET\r\n");
+                return;
+            }
+            _ => {
+                out.extend_from_slice(b"ERROR\r\n");
+                return;
+            }
+        }
+        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(b"END\r\n");
+    }
+}
+
+/// CPU seconds of this process, user and system, from the kernel's books; zeros where there are none.
+pub fn cpu_seconds() -> (f64, f64) {
+    let Ok(text) = std::fs::read_to_string("/proc/self/stat") else {
+        return (0.0, 0.0);
+    };
+    // The command's name may hold spaces; everything after its closing bracket is numbers.
+    let fields: Vec<&str> = text
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let ticks = |i: usize| -> f64 {
+        fields
+            .get(i)
+            .and_then(|f| f.parse::<f64>().ok())
+            .unwrap_or(0.0)
+            // Linux counts these in hundredths everywhere.
+            / 100.0
+    };
+    (ticks(11), ticks(12))
+}
+
+/// A worker's way to the registry.
+#[derive(Debug)]
+pub struct Reporter(pub Arc<Registry>);
+
+impl Local for Reporter {
+    fn version(&self) -> &[u8] {
+        concat!(
+            "VERSION 1.6.45-ringroad-",
+            env!("CARGO_PKG_VERSION"),
+            "\r\n"
+        )
+        .as_bytes()
+    }
+
+    fn stats(&mut self, args: &[u8], out: &mut Vec<u8>) {
+        self.0.answer(args, out);
+    }
+
+    fn opened(&mut self, name: &str, figures: Arc<Destination>) {
+        self.0.destinations().push((name.to_owned(), figures));
+    }
+
+    fn closed(&mut self, figures: &Arc<Destination>) {
+        self.0
+            .destinations()
+            .retain(|(_, known)| !Arc::ptr_eq(known, figures));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stats_end_and_carry_the_names_exporters_need() {
+        let registry = Registry::new(2);
+        registry.workers[0].worker.cmd_get.add(3);
+        registry.workers[1].worker.cmd_get.add(4);
+        let mut out = Vec::new();
+        registry.answer(b"", &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with("END\r\n"));
+        assert!(text.contains("STAT cmd_get 7\r\n"));
+        for name in [
+            "pid",
+            "uptime",
+            "version",
+            "curr_connections",
+            "get_hits",
+            "bytes",
+            "curr_items",
+        ] {
+            assert!(text.contains(&format!("STAT {name} ")), "{name}");
+        }
+        let mut out = Vec::new();
+        registry.answer(b"foo", &mut out);
+        assert_eq!(out, b"ERROR\r\n");
+    }
+}

@@ -1,0 +1,96 @@
+//! The keys a connection waits for, so that every reply can be checked against what was asked.
+
+/// A key in a [`KeyLog`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyRef {
+    at: u32,
+    len: u32,
+}
+
+impl KeyRef {
+    /// No bytes.
+    pub const EMPTY: KeyRef = KeyRef { at: 0, len: 0 };
+}
+
+/// Keys in the order asked; released in the same order.
+///
+/// Positions are absolute and wrap at 2³²; what is held at one time is bounded far below that by the
+/// connection's queue.
+#[derive(Debug, Default)]
+pub struct KeyLog {
+    bytes: Vec<u8>,
+    /// Absolute position of `bytes[0]`.
+    base: u32,
+}
+
+/// Dead bytes at the front are moved away once there are this many, so each byte is moved less than once.
+const COMPACT: usize = 16 * 1024;
+
+impl KeyLog {
+    /// Appends a key.
+    #[inline]
+    pub fn push(&mut self, key: &[u8]) -> KeyRef {
+        let at = self.base.wrapping_add(self.bytes.len() as u32);
+        self.bytes.extend_from_slice(key);
+        KeyRef {
+            at,
+            len: key.len() as u32,
+        }
+    }
+
+    /// The bytes of a key that has not been released.
+    #[inline]
+    pub fn get(&self, key: KeyRef) -> &[u8] {
+        let start = key.at.wrapping_sub(self.base) as usize;
+        self.bytes
+            .get(start..start + key.len as usize)
+            .unwrap_or_default()
+    }
+
+    /// Releases `key` and all before it.
+    #[inline]
+    pub fn release(&mut self, key: KeyRef) {
+        let dead = key.at.wrapping_sub(self.base) as usize + key.len as usize;
+        if dead >= self.bytes.len() {
+            self.base = self.base.wrapping_add(self.bytes.len() as u32);
+            self.bytes.clear();
+        } else if dead >= COMPACT && dead * 2 >= self.bytes.len() {
+            self.bytes.drain(..dead);
+            self.base = self.base.wrapping_add(dead as u32);
+        }
+    }
+
+    /// Releases everything, and the memory.
+    pub fn reset(&mut self) {
+        *self = KeyLog::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_key_stays_readable_until_released(
+            base in any::<u32>(),
+            steps in prop::collection::vec((1usize..250, 0usize..4), 1..400),
+        ) {
+            let mut log = KeyLog { bytes: Vec::new(), base };
+            let mut live = std::collections::VecDeque::new();
+            for (i, (len, release)) in steps.into_iter().enumerate() {
+                let key = vec![i as u8; len];
+                live.push_back((log.push(&key), key));
+                for _ in 0..release {
+                    if let Some((r, _)) = live.pop_front() {
+                        log.release(r);
+                    }
+                }
+                for (r, key) in &live {
+                    prop_assert_eq!(log.get(*r), &key[..]);
+                }
+            }
+        }
+    }
+}

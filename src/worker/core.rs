@@ -1,0 +1,423 @@
+//! What a worker decides: requests in, routed and queued, replies out. No sockets, no clock.
+//!
+//! The driver reports what happened ([`Core::client_bytes`], [`Core::conn_bytes`], [`Core::tick`], …) and
+//! then does what is on the lists: bytes to write for `replies.dirty` clients and [`Todo::write`]
+//! connections, connections to open and to close. Everything that is ready in one turn is reported first and
+//! written afterwards, so each client and each server gets one write a turn.
+//!
+//! The parts: this file has the state and the clients' side, [`super::dispatch`] turns requests into commands
+//! for servers, [`super::destinations`] looks after connections and health, [`super::hub`] takes replies.
+//! All times are microseconds on the caller's clock.
+
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::buf::BufPool;
+use super::destinations::{Destination, Upstream};
+use super::hub::{Frame, Later};
+use crate::client::replies::Replies;
+use crate::protocol::request::{self, Parsed};
+use crate::route::compile::Snapshot;
+use crate::stats;
+
+/// What the driver has to do.
+#[derive(Debug, Default)]
+pub struct Todo {
+    /// Connections to open.
+    pub connect: Vec<u32>,
+    /// Connections to close; they are forgotten already.
+    pub close: Vec<u32>,
+    /// Connections with bytes to write.
+    pub write: Vec<u32>,
+    /// Connections that may be read again.
+    pub read_conns: Vec<u32>,
+    /// Clients that may be read again.
+    pub read_clients: Vec<u32>,
+}
+
+/// A snapshot with this worker's destinations for each of its servers.
+#[derive(Debug)]
+pub struct Routing {
+    /// What was configured.
+    pub snapshot: Arc<Snapshot>,
+    /// Per pool and server: the destination.
+    pub destinations: Vec<Vec<u32>>,
+}
+
+/// Figures that all workers share the reading of.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// The worker's counters.
+    pub worker: stats::Worker,
+    /// Errors by kind.
+    pub errors: stats::Errors,
+}
+
+/// Answers the commands that are about the router itself.
+pub trait Local: Send {
+    /// The `VERSION …` line.
+    fn version(&self) -> &[u8];
+    /// Appends the answer to `stats` with these arguments.
+    fn stats(&mut self, args: &[u8], out: &mut Vec<u8>);
+    /// A destination was opened: its figures.
+    fn opened(&mut self, name: &str, figures: Arc<stats::Destination>);
+    /// A destination was given up.
+    fn closed(&mut self, figures: &Arc<stats::Destination>);
+}
+
+/// How often memory is looked at while there is a backlog, in microseconds.
+const BUDGET_PERIOD: u64 = 100_000;
+/// A client with more than this waiting counts as backlog, in bytes.
+const BACKLOG: usize = 64 * 1024;
+
+/// A worker's state.
+pub struct Core {
+    pub(super) now: u64,
+    pub(super) routing: Arc<Routing>,
+    /// Clients and their replies.
+    pub replies: Replies,
+    pub(super) frames: Slab<Frame>,
+    pub(super) destinations: Vec<Option<Destination>>,
+    pub(super) conns: Slab<Upstream>,
+    pub(super) pool: BufPool,
+    pub(super) later: Vec<Later>,
+    /// What the driver has to do.
+    pub todo: Todo,
+    pub(super) head: Vec<u8>,
+    pub(super) opaque: Vec<u8>,
+    pub(super) random: u64,
+    /// When [`Core::tick`] is due, or `u64::MAX`.
+    pub(super) timer: u64,
+    pub(super) budget_at: u64,
+    /// The figures.
+    pub stats: Arc<Stats>,
+    pub(super) local: Box<dyn Local>,
+    pub(super) draining: bool,
+    /// At least how many connections wait for a client to read.
+    pub(super) paused: usize,
+}
+
+impl Core {
+    /// A worker that routes by `snapshot`; `seed` feeds the jitter of reconnects.
+    pub fn new(
+        snapshot: Arc<Snapshot>,
+        local: Box<dyn Local>,
+        stats: Arc<Stats>,
+        seed: u64,
+    ) -> Core {
+        let mut core = Core {
+            now: 0,
+            routing: Arc::new(Routing {
+                snapshot: Arc::clone(&snapshot),
+                destinations: Vec::new(),
+            }),
+            replies: Replies::default(),
+            frames: Slab::new(),
+            destinations: Vec::new(),
+            conns: Slab::new(),
+            pool: BufPool::default(),
+            later: Vec::new(),
+            todo: Todo::default(),
+            head: Vec::new(),
+            opaque: Vec::new(),
+            random: seed | 1,
+            timer: u64::MAX,
+            budget_at: u64::MAX,
+            stats,
+            local,
+            draining: false,
+            paused: 0,
+        };
+        core.apply(snapshot);
+        core
+    }
+
+    /// Sets the time; to be called before anything is reported.
+    pub fn set_now(&mut self, now: u64) {
+        self.now = now;
+    }
+
+    /// A client connected; returns its id.
+    pub fn client_opened(&mut self) -> u32 {
+        self.stats.worker.curr_connections.inc();
+        self.stats.worker.total_connections.inc();
+        self.replies.open()
+    }
+
+    /// A client's connection is gone.
+    pub fn client_closed(&mut self, id: u32) {
+        if self.replies.client(id).is_some() {
+            self.stats.worker.curr_connections.sub(1);
+            self.replies.close(id);
+            self.unpause(id);
+        }
+    }
+
+    /// Whether the driver should read from the client.
+    pub fn wants_read(&self, id: u32) -> bool {
+        self.replies
+            .client(id)
+            .is_some_and(|c| !c.blocked && !c.closing && !c.broken)
+    }
+
+    /// Whether the client is to be closed now.
+    pub fn is_finished(&self, id: u32) -> bool {
+        self.replies
+            .client(id)
+            .is_none_or(|c| c.broken || (c.closing && c.requests == 0 && c.out.is_empty()))
+    }
+
+    /// The client sent bytes.
+    pub fn client_bytes(&mut self, id: u32, data: &[u8]) {
+        self.stats.worker.bytes_read.add(data.len() as u64);
+        let Some((client, pool)) = self.replies.client_and_pool(id) else {
+            return;
+        };
+        if client.closing || client.broken {
+            return;
+        }
+        if client.input.is_empty() && !client.blocked {
+            let used = self.requests(id, data);
+            if let Some(rest) = data.get(used..).filter(|rest| !rest.is_empty())
+                && let Some((client, pool)) = self.replies.client_and_pool(id)
+                && !client.closing
+            {
+                client.input.push(rest, pool);
+            }
+        } else {
+            client.input.push(data, pool);
+            self.resume(id);
+        }
+    }
+
+    /// The client sends no more; it is closed when it has all its replies.
+    pub fn client_eof(&mut self, id: u32) {
+        if let Some((client, pool)) = self.replies.client_and_pool(id) {
+            // Requests that wait for room are still answered: they were sent.
+            client.eof = true;
+            if !client.blocked {
+                client.closing = true;
+                client.input.clear(pool);
+            }
+            self.replies.mark(id);
+        }
+    }
+
+    /// Bytes were written to the client.
+    pub fn client_wrote(&mut self, id: u32, n: usize) {
+        self.stats.worker.bytes_written.add(n as u64);
+        self.stats.worker.client_writes.inc();
+        if let Some((client, pool)) = self.replies.client_and_pool(id) {
+            client.out.consume(n, pool);
+            let waiting = client.out.len();
+            if waiting > BACKLOG && self.budget_at == u64::MAX {
+                self.budget_at = self.now + BUDGET_PERIOD;
+                self.timer = self.timer.min(self.budget_at);
+            }
+            if waiting <= BACKLOG {
+                self.unpause(id);
+            }
+        }
+    }
+
+    /// Goes on with a client that had come to a bound, if there is room again.
+    pub fn go_on(&mut self, id: u32) {
+        let settings = &self.routing.snapshot.settings;
+        let (max_requests, max_bytes) = (settings.client_requests, settings.client_bytes);
+        let Some(client) = self.replies.client(id) else {
+            return;
+        };
+        if client.out.len() < max_bytes {
+            self.replies.refill_head(id);
+        }
+        let Some(client) = self.replies.client_mut(id) else {
+            return;
+        };
+        if client.blocked && !client.broken {
+            if !self.replies.has_room(id, max_requests, max_bytes) {
+                return;
+            }
+            self.resume(id);
+            if let Some((client, pool)) = self.replies.client_and_pool(id)
+                && !client.blocked
+            {
+                if client.eof && !client.closing {
+                    client.closing = true;
+                    client.input.clear(pool);
+                    self.replies.mark(id);
+                }
+                self.todo.read_clients.push(id);
+            }
+        }
+    }
+
+    fn resume(&mut self, id: u32) {
+        let Some(client) = self.replies.client_mut(id) else {
+            return;
+        };
+        client.blocked = false;
+        if client.input.len() < client.need {
+            return;
+        }
+        let bytes = client.input.take();
+        let used = self.requests(id, &bytes);
+        if let Some((client, pool)) = self.replies.client_and_pool(id) {
+            if client.closing {
+                pool.put(bytes);
+            } else {
+                client.input.restore(bytes, used, pool);
+            }
+        }
+    }
+
+    /// Handles as many requests as `buf` holds and there is room for; returns the bytes used.
+    fn requests(&mut self, id: u32, buf: &[u8]) -> usize {
+        let routing = Arc::clone(&self.routing);
+        let settings = &routing.snapshot.settings;
+        let mut at = 0;
+        loop {
+            let Some(client) = self.replies.client_mut(id) else {
+                return buf.len();
+            };
+            client.need = 0;
+            if client.closing || client.broken {
+                return buf.len();
+            }
+            if client.swallow > 0 {
+                let n = client.swallow.min(buf.len() - at);
+                client.swallow -= n;
+                at += n;
+            }
+            let Some(rest) = buf.get(at..).filter(|rest| !rest.is_empty()) else {
+                return at;
+            };
+            if !self
+                .replies
+                .has_room(id, settings.client_requests, settings.client_bytes)
+            {
+                if let Some(client) = self.replies.client_mut(id) {
+                    client.blocked = true;
+                }
+                return at;
+            }
+            match request::parse(rest, &settings.parse) {
+                Parsed::More { total } => {
+                    if let Some(client) = self.replies.client_mut(id) {
+                        client.need = total;
+                    }
+                    if total > BACKLOG && self.budget_at == u64::MAX {
+                        self.budget_at = self.now + BUDGET_PERIOD;
+                        self.timer = self.timer.min(self.budget_at);
+                    }
+                    return at;
+                }
+                Parsed::Close(reason) => {
+                    tracing::info!(why = reason.describe(), "closing a client");
+                    self.stats.worker.closed_connections.inc();
+                    self.quit(id);
+                    return buf.len();
+                }
+                Parsed::Request { len, request } => {
+                    at += len;
+                    self.dispatch(id, request);
+                }
+            }
+        }
+    }
+
+    /// Closes the client when it has its replies.
+    pub(super) fn quit(&mut self, id: u32) {
+        if let Some(client) = self.replies.client_mut(id) {
+            client.closing = true;
+            self.replies.mark(id);
+        }
+    }
+
+    /// Asks for more keys of very long gets, for clients with room.
+    pub fn refill(&mut self) {
+        for _ in 0..self.replies.refill.len() {
+            let Some((request, serial)) = self.replies.refill.pop() else {
+                break;
+            };
+            self.refill_one(request, serial);
+        }
+    }
+
+    /// No new clients' requests: each client is closed as soon as it has its replies.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        let ids: Vec<u32> = self.replies.ids().collect();
+        for id in ids {
+            if let Some(client) = self.replies.client_mut(id)
+                && client.requests == 0
+                && client.input.is_empty()
+            {
+                client.closing = true;
+            }
+            self.replies.mark(id);
+        }
+    }
+
+    /// While draining: a client without anything under way is closed.
+    pub fn settle_draining(&mut self, id: u32) {
+        if self.draining
+            && let Some(client) = self.replies.client_mut(id)
+            && client.requests == 0
+            && client.input.is_empty()
+        {
+            client.closing = true;
+        }
+    }
+
+    /// Closes the clients that hold most while the worker holds more than it may.
+    pub(super) fn enforce_budget(&mut self) {
+        let limit = self.routing.snapshot.settings.worker_bytes;
+        let mut total: usize = self.conns.iter().map(|(_, up)| up.conn.buffered()).sum();
+        let mut backlog = false;
+        let mut sizes: Vec<(usize, u32)> = Vec::new();
+        for id in self.replies.ids() {
+            let bytes = self.replies.held_by(id);
+            total += bytes;
+            if bytes > BACKLOG {
+                backlog = true;
+                sizes.push((bytes, id));
+            }
+        }
+        self.stats.worker.buffered_bytes.set(total as u64);
+        self.budget_at = if backlog {
+            self.now + BUDGET_PERIOD
+        } else {
+            u64::MAX
+        };
+        if total <= limit {
+            return;
+        }
+        sizes.sort_unstable();
+        while total > limit
+            && let Some((bytes, id)) = sizes.pop()
+        {
+            tracing::warn!(
+                bytes,
+                limit,
+                "closing a client that reads too slowly: the worker is at its memory bound (limits.worker_bytes)"
+            );
+            self.stats.worker.closed_connections.inc();
+            self.replies.break_client(id);
+            total -= bytes;
+        }
+    }
+
+    /// A random number for jitter (xorshift64).
+    pub(super) fn random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+
+    /// When [`Core::tick`] is to be called next, in microseconds; `u64::MAX` for never.
+    pub fn next_tick(&self) -> u64 {
+        self.timer
+    }
+}

@@ -1,0 +1,559 @@
+//! Destinations and the connections to them: opened when needed, probed, timed, closed, replaced on reload.
+//!
+//! A fresh connection must answer `version` before anything else is sent on it. A connection whose oldest
+//! request has been overdue for a whole further timeout is closed. See [`crate::upstream::health`] for when
+//! a destination is out of service.
+
+use std::sync::Arc;
+
+use super::core::{Core, Routing, Todo};
+use crate::protocol::error::ErrorKind;
+use crate::route::compile::{DestinationSpec, Snapshot};
+use crate::stats;
+use crate::upstream::conn::{Broken, Conn, PROBE, Ticket};
+use crate::upstream::health::Health;
+
+/// A connection that breaks sooner than this after it became ready counts as a failure of the destination,
+/// in microseconds; so a server that accepts and closes is not reconnected to without pause.
+const YOUNG: u64 = 1_000_000;
+
+/// A server, as this worker sees it.
+pub struct Destination {
+    pub(super) spec: Arc<DestinationSpec>,
+    pub(super) health: Health,
+    pub(super) conns: Vec<u32>,
+    pub(super) stats: Arc<stats::Destination>,
+    retired: bool,
+}
+
+/// One connection to a destination.
+pub struct Upstream {
+    pub(super) destination: u32,
+    pub(super) conn: Conn,
+    pub(super) state: State,
+    /// In [`Todo::write`].
+    pub(super) dirty: bool,
+    pub(super) timeout: u64,
+    pub(super) stats: Arc<stats::Destination>,
+    /// How much of the probe has been written.
+    probed: usize,
+    /// Not read from until this client has room; and until when that may last.
+    paused: Option<(u32, u64)>,
+}
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Not connected; connects when it is needed.
+    Idle,
+    /// Not connected; tries again at this time.
+    Waiting { until: u64 },
+    /// Being connected, at the latest until then.
+    Connecting { deadline: u64 },
+    /// Connected; `version` not yet answered.
+    Probing { deadline: u64 },
+    /// In use.
+    Ready { since: u64 },
+}
+
+impl Upstream {
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready { .. })
+    }
+}
+
+impl Core {
+    /// Routes by `snapshot` from now on. Destinations that stay keep their connections; those that go finish
+    /// what is under way.
+    pub fn apply(&mut self, snapshot: Arc<Snapshot>) {
+        let mut destinations = Vec::with_capacity(snapshot.pools.len());
+        for pool in &snapshot.pools {
+            let ids: Vec<u32> = pool.servers.iter().map(|spec| self.adopt(spec)).collect();
+            destinations.push(ids);
+        }
+        let used: std::collections::HashSet<u32> = destinations.iter().flatten().copied().collect();
+        for id in 0..self.destinations.len() as u32 {
+            if !used.contains(&id)
+                && let Some(Some(destination)) = self.destinations.get_mut(id as usize)
+            {
+                destination.retired = true;
+                self.retire(id);
+            }
+        }
+        self.replies.miss_on_get_errors = snapshot.settings.miss_on_get_errors;
+        self.routing = Arc::new(Routing {
+            snapshot,
+            destinations,
+        });
+    }
+
+    /// The destination with this spec: the one there is, or a new one.
+    fn adopt(&mut self, spec: &Arc<DestinationSpec>) -> u32 {
+        let known = self.destinations.iter_mut().position(|destination| {
+            destination
+                .as_ref()
+                .is_some_and(|d| *d.spec == **spec && !d.retired)
+        });
+        if let Some(id) = known {
+            return id as u32;
+        }
+        let id = self.destinations.len() as u32;
+        let figures = Arc::new(stats::Destination::default());
+        self.local.opened(&spec.name, Arc::clone(&figures));
+        let conns = (0..spec.connections)
+            .map(|_| {
+                self.conns.insert(Upstream {
+                    destination: id,
+                    conn: Conn::default(),
+                    state: State::Idle,
+                    dirty: false,
+                    timeout: spec.timeout,
+                    stats: Arc::clone(&figures),
+                    probed: 0,
+                    paused: None,
+                }) as u32
+            })
+            .collect();
+        self.destinations.push(Some(Destination {
+            spec: Arc::clone(spec),
+            health: Health::default(),
+            conns,
+            stats: figures,
+            retired: false,
+        }));
+        id
+    }
+
+    /// Closes those connections of a retired destination that have nothing under way.
+    fn retire(&mut self, id: u32) {
+        let Some(Some(destination)) = self.destinations.get_mut(id as usize) else {
+            return;
+        };
+        if !destination.retired {
+            return;
+        }
+        let conns = &mut self.conns;
+        let todo = &mut self.todo;
+        destination.conns.retain(|conn| {
+            let idle = conns.get(*conn as usize).is_none_or(|up| up.conn.is_idle());
+            if idle {
+                conns.try_remove(*conn as usize);
+                todo.close.push(*conn);
+            }
+            !idle
+        });
+        if destination.conns.is_empty() {
+            let figures = Arc::clone(&destination.stats);
+            self.local.closed(&figures);
+            if let Some(place) = self.destinations.get_mut(id as usize) {
+                *place = None;
+            }
+        }
+    }
+
+    /// The connection to use for a key at a destination.
+    #[inline]
+    pub(super) fn connection(&mut self, id: u32, key: &[u8]) -> Result<u32, ErrorKind> {
+        let Some(Some(destination)) = self.destinations.get(id as usize) else {
+            return Err(ErrorKind::NoServer);
+        };
+        if destination.health.is_down() {
+            destination.stats.failures.inc();
+            return Err(ErrorKind::MarkedDown);
+        }
+        let conn = match destination.conns.as_slice() {
+            [one] => *one,
+            many => {
+                let index = spread(key) % (many.len() as u64).max(1);
+                *many.get(index as usize).ok_or(ErrorKind::NoServer)?
+            }
+        };
+        let up = self
+            .conns
+            .get_mut(conn as usize)
+            .ok_or(ErrorKind::NoServer)?;
+        if up.conn.waiting() >= destination.spec.queue_requests
+            || up.conn.out().len() >= destination.spec.queue_bytes
+        {
+            up.stats.failures.inc();
+            return Err(ErrorKind::QueueFull);
+        }
+        if up.state == State::Idle {
+            let deadline = self.now.saturating_add(destination.spec.connect_timeout);
+            begin_connecting(up, conn, deadline, &mut self.todo);
+            self.timer = self.timer.min(deadline);
+        }
+        Ok(conn)
+    }
+
+    /// Where the driver connects to, if this connection is to be opened.
+    pub fn conn_target(&self, id: u32) -> Option<Arc<DestinationSpec>> {
+        let up = self.conns.get(id as usize)?;
+        if !matches!(up.state, State::Connecting { .. }) {
+            return None;
+        }
+        let destination = self.destinations.get(up.destination as usize)?.as_ref()?;
+        Some(Arc::clone(&destination.spec))
+    }
+
+    /// The connection is established.
+    pub fn conn_connected(&mut self, id: u32) {
+        let Some(up) = self.conns.get_mut(id as usize) else {
+            return;
+        };
+        let State::Connecting { deadline } = up.state else {
+            return;
+        };
+        up.state = State::Probing { deadline };
+        up.conn.probe(deadline);
+        up.probed = 0;
+        if !up.dirty {
+            up.dirty = true;
+            self.todo.write.push(id);
+        }
+        self.stats.worker.upstream_connects.inc();
+        up.stats.connects.inc();
+    }
+
+    /// Bytes to be sent on a connection; ends the open batch.
+    pub fn conn_out(&mut self, id: u32) -> &[u8] {
+        let Some(up) = self.conns.get_mut(id as usize) else {
+            return b"";
+        };
+        match up.state {
+            State::Ready { .. } => {
+                up.conn.seal(&mut self.pool);
+                up.conn.out()
+            }
+            // Until it has answered, it gets nothing but the probe.
+            State::Probing { .. } => PROBE.get(up.probed..).unwrap_or_default(),
+            _ => b"",
+        }
+    }
+
+    /// `n` of these bytes were written.
+    pub fn conn_wrote(&mut self, id: u32, n: usize) {
+        if let Some(up) = self.conns.get_mut(id as usize) {
+            match up.state {
+                State::Probing { .. } => up.probed += n,
+                _ => up.conn.wrote(n, &mut self.pool),
+            }
+            up.stats.writes.inc();
+            self.stats.worker.upstream_writes.inc();
+        }
+    }
+
+    /// The driver is through with the connection for this turn.
+    pub fn conn_flushed(&mut self, id: u32) {
+        if let Some(up) = self.conns.get_mut(id as usize) {
+            up.dirty = false;
+        }
+    }
+
+    /// Whether the driver should read from the connection.
+    pub fn conn_wants_read(&self, id: u32) -> bool {
+        self.conns
+            .get(id as usize)
+            .is_some_and(|up| up.paused.is_none())
+    }
+
+    /// The server sent bytes.
+    pub fn conn_bytes(&mut self, id: u32, data: &[u8]) {
+        self.stats.worker.upstream_reads.inc();
+        let mut hub = super::hub::Hub {
+            replies: &mut self.replies,
+            frames: &mut self.frames,
+            later: &mut self.later,
+            ready: false,
+        };
+        let Some(up) = self.conns.get_mut(id as usize) else {
+            return;
+        };
+        if !matches!(up.state, State::Probing { .. } | State::Ready { .. }) {
+            return;
+        }
+        let outcome = up.conn.receive(data, &mut hub, &mut self.pool);
+        let ready = hub.ready;
+        let destination_id = up.destination;
+        if let Some(to) = up.conn.streaming() {
+            up.conn.extend_deadline(self.now.saturating_add(up.timeout));
+            let limit = self.routing.snapshot.settings.client_bytes;
+            if let Some(client) = self.replies.client_of(to)
+                && self
+                    .replies
+                    .client(client)
+                    .is_some_and(|c| c.out.len() > limit)
+            {
+                let until = self.now.saturating_add(up.timeout);
+                up.paused = Some((client, until));
+                self.paused += 1;
+                self.timer = self.timer.min(until);
+            }
+        }
+        if let Some(Some(destination)) = self.destinations.get_mut(destination_id as usize) {
+            destination.health.answered();
+        }
+        if ready {
+            self.became_ready(id);
+        }
+        if let Err(broken) = outcome {
+            self.bad_reply(id, broken);
+        }
+        self.run_later();
+        self.count_outcomes();
+        if let Some(Some(destination)) = self.destinations.get(destination_id as usize)
+            && destination.retired
+        {
+            self.retire(destination_id);
+        }
+    }
+
+    fn became_ready(&mut self, id: u32) {
+        let Some(up) = self.conns.get_mut(id as usize) else {
+            return;
+        };
+        up.state = State::Ready { since: self.now };
+        up.stats.connections.inc();
+        if !up.dirty {
+            up.dirty = true;
+            self.todo.write.push(id);
+        }
+        if let Some(Some(destination)) = self.destinations.get_mut(up.destination as usize)
+            && destination.health.probed()
+        {
+            destination.stats.down.set(0);
+            tracing::info!(server = %destination.spec.name, "server is back in service");
+        }
+    }
+
+    fn bad_reply(&mut self, id: u32, broken: Broken) {
+        self.stats.worker.upstream_bad_replies.inc();
+        if let Some(up) = self.conns.get(id as usize)
+            && let Some(Some(destination)) = self.destinations.get(up.destination as usize)
+        {
+            tracing::error!(
+                server = %destination.spec.name,
+                why = broken.describe(),
+                "closing a connection to a server; check that it is memcached and nothing alters its answers"
+            );
+        }
+        self.todo.close.push(id);
+        self.break_conn(id, ErrorKind::BadReply);
+    }
+
+    /// The connection could not be made, or was closed or reset. The driver has dropped it.
+    pub fn conn_closed(&mut self, id: u32, why: &str) {
+        let Some(up) = self.conns.get(id as usize) else {
+            return;
+        };
+        let kind = match up.state {
+            State::Connecting { .. } | State::Probing { .. } => ErrorKind::ConnectFailed,
+            State::Ready { .. } => ErrorKind::ConnectionLost,
+            State::Idle | State::Waiting { .. } => return,
+        };
+        if let Some(Some(destination)) = self.destinations.get(up.destination as usize) {
+            tracing::debug!(server = %destination.spec.name, why, kind = kind.label(), "connection closed");
+        }
+        self.break_conn(id, kind);
+        self.run_later();
+        self.count_outcomes();
+    }
+
+    /// Fails everything that waits on a connection and decides when to connect again.
+    fn break_conn(&mut self, id: u32, kind: ErrorKind) {
+        let random = self.random();
+        let Some(up) = self.conns.get_mut(id as usize) else {
+            return;
+        };
+        let streaming = up.conn.streaming();
+        let waiting: Vec<Ticket> = up.conn.break_off(&mut self.pool).collect();
+        up.paused = None;
+        up.stats.failures.add(waiting.len() as u64);
+        let destination_id = up.destination;
+        let failed = match up.state {
+            State::Ready { since } => {
+                up.stats.connections.sub(1);
+                self.now.saturating_sub(since) < YOUNG
+            }
+            _ => true,
+        };
+        up.state = State::Idle;
+        let Some(Some(destination)) = self.destinations.get_mut(destination_id as usize) else {
+            return;
+        };
+        if failed || destination.health.is_down() {
+            if destination.health.failed() {
+                destination.stats.downs.inc();
+                destination.stats.down.set(1);
+                tracing::warn!(
+                    server = %destination.spec.name,
+                    reason = kind.label(),
+                    "server is out of service; it is probed until it answers"
+                );
+            }
+            let pause = destination.health.pause(&destination.spec.health, random);
+            let until = self.now.saturating_add(pause);
+            up.state = State::Waiting { until };
+            self.timer = self.timer.min(until);
+        }
+        for to in waiting {
+            if streaming == Some(to) && self.replies.cut(to) {
+                self.frames_forget(to);
+                continue;
+            }
+            self.fail(to, kind);
+        }
+        self.retire(destination_id);
+    }
+
+    fn frames_forget(&mut self, to: Ticket) {
+        if to.frame != Ticket::NO_FRAME
+            && self
+                .frames
+                .get(to.frame as usize)
+                .is_some_and(|frame| frame.to.serial == to.serial)
+        {
+            self.frames.remove(to.frame as usize);
+        }
+    }
+
+    /// The client can take more, or is gone: connections that waited for it are read again.
+    pub(super) fn unpause(&mut self, client: u32) {
+        if self.paused == 0 {
+            return;
+        }
+        self.paused = 0;
+        for (id, up) in &mut self.conns {
+            match up.paused {
+                Some((paused_for, _)) if paused_for == client => {
+                    up.paused = None;
+                    self.todo.read_conns.push(id as u32);
+                }
+                Some(_) => self.paused += 1,
+                None => {}
+            }
+        }
+    }
+
+    /// Handles everything that is due. To be called when [`Core::next_tick`] has come.
+    pub fn tick(&mut self) {
+        let now = self.now;
+        self.timer = u64::MAX;
+        let ids: Vec<u32> = self.conns.iter().map(|(id, _)| id as u32).collect();
+        for id in ids {
+            self.tick_conn(id, now);
+        }
+        if self.budget_at <= now {
+            self.enforce_budget();
+        }
+        self.timer = self.timer.min(self.budget_at);
+        self.run_later();
+        self.count_outcomes();
+    }
+
+    fn tick_conn(&mut self, id: u32, now: u64) {
+        let mut given_up = Vec::new();
+        let Some(up) = self.conns.get_mut(id as usize) else {
+            return;
+        };
+        let due = up.conn.expire(now, |to| given_up.push(to));
+        up.stats.timeouts.add(given_up.len() as u64);
+        let stuck = up.conn.stuck_since(now.saturating_sub(up.timeout));
+        let stalled = up.paused.filter(|(_, until)| *until <= now);
+        let (state, timeout, destination_id) = (up.state, up.timeout, up.destination);
+        for to in given_up {
+            if to != Ticket::NOBODY {
+                self.fail(to, ErrorKind::Timeout);
+            }
+        }
+        if let Some((client, _)) = stalled {
+            tracing::warn!(
+                "closing a client that stopped reading in the middle of a large value: others wait for the connection"
+            );
+            self.stats.worker.closed_connections.inc();
+            self.replies.break_client(client);
+            self.unpause(client);
+        }
+        let connect_timeout = match self.destinations.get(destination_id as usize) {
+            Some(Some(destination)) => destination.spec.connect_timeout,
+            _ => timeout,
+        };
+        match state {
+            State::Waiting { until } if until <= now => {
+                if let Some(up) = self.conns.get_mut(id as usize) {
+                    begin_connecting(up, id, now.saturating_add(connect_timeout), &mut self.todo);
+                }
+            }
+            State::Connecting { deadline } | State::Probing { deadline } if deadline <= now => {
+                self.todo.close.push(id);
+                self.break_conn(id, ErrorKind::ConnectFailed);
+            }
+            State::Ready { .. } => {
+                let mut out = false;
+                if let Some(Some(destination)) = self.destinations.get_mut(destination_id as usize)
+                {
+                    for _ in 0..due {
+                        out |= destination.health.timed_out(&destination.spec.health);
+                    }
+                    if out {
+                        destination.stats.downs.inc();
+                        destination.stats.down.set(1);
+                        tracing::warn!(
+                            server = %destination.spec.name,
+                            timeout_ms = destination.spec.timeout / 1000,
+                            "server is out of service after repeated timeouts; it is probed until it answers"
+                        );
+                    }
+                }
+                if out || stuck {
+                    self.todo.close.push(id);
+                    self.break_conn(id, ErrorKind::Timeout);
+                }
+            }
+            _ => {}
+        }
+        self.arm(id);
+    }
+
+    /// Makes sure of a tick when the connection next needs one.
+    fn arm(&mut self, id: u32) {
+        let Some(up) = self.conns.get(id as usize) else {
+            return;
+        };
+        let mut at = up.conn.next_event(up.timeout).unwrap_or(u64::MAX);
+        if let Some((_, until)) = up.paused {
+            at = at.min(until);
+        }
+        at = at.min(match up.state {
+            State::Waiting { until } => until,
+            State::Connecting { deadline } | State::Probing { deadline } => deadline,
+            State::Idle | State::Ready { .. } => u64::MAX,
+        });
+        self.timer = self.timer.min(at);
+    }
+
+    /// How many destinations are in service and out of it.
+    pub fn in_service(&self) -> (usize, usize) {
+        let mut counts = (0, 0);
+        for destination in self.destinations.iter().flatten() {
+            if destination.health.is_down() {
+                counts.1 += 1;
+            } else {
+                counts.0 += 1;
+            }
+        }
+        counts
+    }
+}
+
+fn begin_connecting(up: &mut Upstream, id: u32, deadline: u64, todo: &mut Todo) {
+    up.state = State::Connecting { deadline };
+    todo.connect.push(id);
+}
+
+/// Spreads keys over a destination's connections, so that all requests for a key stay in order on one.
+fn spread(key: &[u8]) -> u64 {
+    key.iter().fold(0xcbf2_9ce4_8422_2325, |h: u64, b| {
+        (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

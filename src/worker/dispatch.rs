@@ -1,0 +1,447 @@
+//! From parsed requests to commands queued for servers, and answers to what concerns the router itself.
+
+use std::sync::Arc;
+
+use super::core::{Core, Routing};
+use super::hub::{Frame, Retained};
+use crate::client::replies::{MoreKeys, Mute, Shape, WINDOW};
+use crate::protocol::error::ErrorKind;
+use crate::protocol::meta::{self, MAX_DECODED};
+use crate::protocol::request::{Get, GetCommand, Meta, MetaCommand, Refused, Request, Store};
+use crate::protocol::write;
+use crate::route::exec::Plan;
+use crate::route::tree::{NodeId, Step};
+use crate::upstream::conn::{Asking, Class, Ticket};
+
+/// A command for one server.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Op<'a> {
+    /// One key of a retrieval.
+    Get(GetCommand, i32),
+    /// A complete command.
+    Command {
+        class: Class,
+        head: &'a [u8],
+        block: &'a [u8],
+        /// What a meta reply must carry.
+        opaque: &'a [u8],
+    },
+}
+
+impl Op<'_> {
+    /// Whether it looks an item up.
+    pub(super) fn is_get(&self) -> bool {
+        match self {
+            Op::Get(..) => true,
+            Op::Command { head, .. } => head.starts_with(b"mg "),
+        }
+    }
+}
+
+const fn mute(noreply: bool) -> Mute {
+    if noreply { Mute::All } else { Mute::Nothing }
+}
+
+impl Core {
+    pub(super) fn dispatch(&mut self, id: u32, request: Request<'_>) {
+        match request {
+            Request::Get(get) => self.get(id, &get),
+            Request::Store(store) => self.store(id, &store),
+            Request::Delete { key, noreply } => {
+                self.stats.worker.cmd_delete.inc();
+                self.line(id, mute(noreply), key, Class::Delete, b"", |head| {
+                    write::delete(key, head);
+                });
+            }
+            Request::Arith {
+                incr,
+                key,
+                delta,
+                noreply,
+            } => {
+                self.stats.worker.cmd_arith.inc();
+                self.line(id, mute(noreply), key, Class::Arith, b"", |head| {
+                    write::arith(incr, key, delta, head);
+                });
+            }
+            Request::Touch {
+                key,
+                exptime,
+                noreply,
+            } => {
+                self.stats.worker.cmd_touch.inc();
+                self.line(id, mute(noreply), key, Class::Touch, b"", |head| {
+                    write::touch(key, exptime, head);
+                });
+            }
+            Request::Meta(meta) => self.meta(id, &meta),
+            Request::MetaNoop => self.replies.local(id, b"MN\r\n"),
+            Request::Version => self.replies.local(id, self.local.version()),
+            Request::Verbosity { noreply } => {
+                if !noreply {
+                    self.replies.local(id, b"OK\r\n");
+                }
+            }
+            Request::FlushAll { delay, noreply } => self.flush_all(id, delay, noreply),
+            Request::Stats { args } => {
+                let mut text = Vec::new();
+                self.local.stats(args, &mut text);
+                self.replies.local(id, &text);
+            }
+            Request::Quit => self.quit(id),
+            Request::Refused(refused) => self.refused(id, &refused),
+        }
+    }
+
+    fn refused(&mut self, id: u32, refused: &Refused<'_>) {
+        self.stats.errors.count(refused.error);
+        self.stats.worker.errors.inc();
+        if let Some(client) = self.replies.client_mut(id) {
+            client.swallow = refused.swallow;
+        }
+        if let Some(key) = refused.evict {
+            // memcached drops the old value when a new one is too large; nobody waits for this.
+            let mut head = std::mem::take(&mut self.head);
+            head.clear();
+            write::delete(key, &mut head);
+            let op = Op::Command {
+                class: Class::Delete,
+                head: &head,
+                block: b"",
+                opaque: b"",
+            };
+            self.send(Ticket::NOBODY, key, op);
+            self.head = head;
+        }
+        if !refused.noreply {
+            self.replies.local(id, refused.error.wire());
+        }
+    }
+
+    fn get(&mut self, id: u32, get: &Get<'_>) {
+        let counter = if get.command.touches() {
+            &self.stats.worker.cmd_touch
+        } else {
+            &self.stats.worker.cmd_get
+        };
+        counter.add(get.count as u64);
+        let op = Op::Get(get.command, get.exptime);
+        let to = self.replies.begin(id, Shape::Get, get.count as u32);
+        if get.count == 1 {
+            self.send(to, get.keys, op);
+            return;
+        }
+        if get.count <= WINDOW as usize {
+            for (index, key) in get.keys().enumerate() {
+                let index = index as u32;
+                self.send(Ticket { index, ..to }, key, op);
+            }
+            return;
+        }
+        self.replies.park(
+            to,
+            MoreKeys {
+                command: (get.command, get.exptime),
+                text: get.keys.to_vec(),
+                at: 0,
+                next: 0,
+            },
+        );
+        self.refill_one(to.request, to.serial);
+    }
+
+    /// Asks for the next keys of a long get.
+    pub(super) fn refill_one(&mut self, request: u32, serial: u32) {
+        let settings = &self.routing.snapshot.settings;
+        let max_bytes = settings.client_bytes;
+        let Some((client, mut more)) = self.replies.unpark(request, serial) else {
+            return;
+        };
+        let waiting = self.replies.client(client).map_or(0, |c| c.out.len());
+        let budget = if waiting < max_bytes { WINDOW } else { 0 };
+        let (command, exptime) = more.command;
+        let mut asked = 0;
+        while asked < budget {
+            let rest = more.text.get(more.at..).unwrap_or_default();
+            let skipped = rest.iter().take_while(|b| **b == b' ').count();
+            let rest = rest.get(skipped..).unwrap_or_default();
+            let len = memchr::memchr(b' ', rest).unwrap_or(rest.len());
+            let Some(key) = rest.get(..len).filter(|key| !key.is_empty()) else {
+                return;
+            };
+            let to = Ticket {
+                request,
+                serial,
+                index: more.next,
+                frame: Ticket::NO_FRAME,
+            };
+            more.next += 1;
+            self.send(to, key, Op::Get(command, exptime));
+            more.at += skipped + len;
+            asked += 1;
+        }
+        self.replies.repark(request, serial, more);
+    }
+
+    fn store(&mut self, id: u32, store: &Store<'_>) {
+        self.stats.worker.cmd_set.inc();
+        let block = store.block;
+        self.line(
+            id,
+            mute(store.noreply),
+            store.key,
+            Class::Store,
+            block,
+            |head| {
+                write::store(store, head);
+            },
+        );
+    }
+
+    /// A command with a one-line reply.
+    fn line(
+        &mut self,
+        id: u32,
+        mute: Mute,
+        key: &[u8],
+        class: Class,
+        block: &[u8],
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let to = self.replies.begin(id, Shape::Line(mute), 1);
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
+        write(&mut head);
+        let op = Op::Command {
+            class,
+            head: &head,
+            block,
+            opaque: b"",
+        };
+        self.send(to, key, op);
+        self.head = head;
+    }
+
+    fn meta(&mut self, id: u32, meta: &Meta<'_>) {
+        let worker = &self.stats.worker;
+        worker.cmd_meta.inc();
+        match meta.command {
+            MetaCommand::Get => worker.cmd_get.inc(),
+            MetaCommand::Set => worker.cmd_set.inc(),
+            MetaCommand::Delete => worker.cmd_delete.inc(),
+            MetaCommand::Arithmetic => worker.cmd_arith.inc(),
+            MetaCommand::Debug => {}
+        }
+        let mute = if meta.flags.quiet {
+            Mute::Quiet(meta.command)
+        } else {
+            Mute::Nothing
+        };
+        let shape = match meta.command {
+            MetaCommand::Get => Shape::MetaGet(mute),
+            _ => Shape::Line(mute),
+        };
+        let to = self.replies.begin(id, shape, 1);
+        if meta.command == MetaCommand::Get
+            && (meta.flags.key || meta.flags.base64 || meta.flags.opaque.is_some())
+        {
+            let mut text = std::mem::take(&mut self.head);
+            text.clear();
+            meta::miss(meta.key, meta.flags_text, &mut text);
+            self.replies.set_miss(to, &text);
+            self.head = text;
+        }
+        let mut scratch = [0; MAX_DECODED];
+        let key = meta.item_key(&mut scratch);
+        let mut head = std::mem::take(&mut self.head);
+        let mut own = std::mem::take(&mut self.opaque);
+        head.clear();
+        own.clear();
+        let class = match (meta.command, meta.flags.opaque) {
+            (MetaCommand::Debug, _) => Class::MetaDebug,
+            (_, Some(_)) => Class::Meta { own_opaque: false },
+            (_, None) => {
+                own.extend_from_slice(itoa::Buffer::new().format(to.serial).as_bytes());
+                Class::Meta { own_opaque: true }
+            }
+        };
+        write::meta(meta, &own, &mut head);
+        let op = Op::Command {
+            class,
+            head: &head,
+            block: meta.block,
+            opaque: meta.flags.opaque.unwrap_or(&own),
+        };
+        self.send(to, key, op);
+        self.head = head;
+        self.opaque = own;
+    }
+
+    fn flush_all(&mut self, id: u32, delay: Option<i32>, noreply: bool) {
+        let routing = Arc::clone(&self.routing);
+        if !routing.snapshot.settings.flush_all {
+            self.stats.errors.count(ErrorKind::FlushDisabled);
+            self.stats.worker.errors.inc();
+            if !noreply {
+                self.replies.local(id, ErrorKind::FlushDisabled.wire());
+            }
+            return;
+        }
+        self.stats.worker.cmd_flush.inc();
+        let mut all: Vec<u32> = routing.destinations.iter().flatten().copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        let to = self
+            .replies
+            .begin(id, Shape::Broadcast(mute(noreply)), all.len() as u32);
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
+        write::flush_all(delay, &mut head);
+        for destination in all {
+            let op = Op::Command {
+                class: Class::Flush,
+                head: &head,
+                block: b"",
+                opaque: b"",
+            };
+            match self.connection(destination, b"") {
+                Ok(conn) => self.enqueue(conn, to, b"", op, false),
+                Err(kind) => self.fail(to, kind),
+            }
+        }
+        self.head = head;
+    }
+
+    /// Routes a command and queues it.
+    pub(super) fn send(&mut self, to: Ticket, key: &[u8], op: Op<'_>) {
+        match self.routing.snapshot.tree.resolve(key) {
+            Step::Pool(pool) => self.send_to_pool(pool, to, key, op),
+            Step::Decide(node) => self.send_framed(node, to, key, op),
+            Step::Nowhere => self.fail(to, ErrorKind::NoServer),
+        }
+    }
+
+    #[inline]
+    fn send_to_pool(&mut self, pool: u32, to: Ticket, key: &[u8], op: Op<'_>) {
+        match pick(&self.routing, pool, key) {
+            Some((destination, coalesce)) => match self.connection(destination, key) {
+                Ok(conn) => self.enqueue(conn, to, key, op, coalesce),
+                Err(kind) => self.fail(to, kind),
+            },
+            None => self.fail(to, ErrorKind::NoServer),
+        }
+    }
+
+    fn send_framed(&mut self, node: NodeId, to: Ticket, key: &[u8], op: Op<'_>) {
+        let routing = Arc::clone(&self.routing);
+        let mut plan = Plan::default();
+        let get = op.is_get();
+        let Some(pool) = plan.start(&routing.snapshot.tree, node, key, get) else {
+            return self.fail(to, ErrorKind::NoServer);
+        };
+        let frame = self.frames.insert(Frame {
+            routing,
+            plan,
+            to,
+            get,
+            retained: Retained::new(key, op),
+            copy: Vec::new(),
+            copying: None,
+        }) as u32;
+        self.send_to_pool(pool, Ticket { frame, ..to }, key, op);
+        self.run_later();
+    }
+
+    /// Sends a framed request on to another pool of the routing it began with.
+    pub(super) fn resend(&mut self, frame_id: u32, pool: u32) {
+        let Some(frame) = self.frames.get_mut(frame_id as usize) else {
+            return;
+        };
+        let to = Ticket {
+            frame: frame_id,
+            ..frame.to
+        };
+        let retained = std::mem::take(&mut frame.retained);
+        let routing = Arc::clone(&frame.routing);
+        let key = retained.key();
+        match pick(&routing, pool, key) {
+            Some((destination, coalesce)) => match self.connection(destination, key) {
+                Ok(conn) => self.enqueue(conn, to, key, retained.op(), coalesce),
+                Err(kind) => self.fail(to, kind),
+            },
+            None => self.fail(to, ErrorKind::NoServer),
+        }
+        if let Some(frame) = self.frames.get_mut(frame_id as usize) {
+            frame.retained = retained;
+        }
+    }
+
+    /// Adds an item that was found in a warm pool to a cold one; nobody waits for it.
+    pub(super) fn copy_item(
+        &mut self,
+        routing: &Routing,
+        pool: u32,
+        key: &[u8],
+        head: &[u8],
+        block: &[u8],
+    ) {
+        if let Some((destination, _)) = pick(routing, pool, key)
+            && let Ok(conn) = self.connection(destination, key)
+        {
+            let op = Op::Command {
+                class: Class::Store,
+                head,
+                block,
+                opaque: b"",
+            };
+            self.enqueue(conn, Ticket::NOBODY, key, op, false);
+        }
+    }
+
+    #[inline]
+    fn enqueue(&mut self, conn: u32, to: Ticket, key: &[u8], op: Op<'_>, coalesce: bool) {
+        let Some(up) = self.conns.get_mut(conn as usize) else {
+            return self.fail(to, ErrorKind::NoServer);
+        };
+        let asking = Asking {
+            to,
+            deadline: self.now.saturating_add(up.timeout),
+        };
+        let new_line = match op {
+            Op::Get(command, exptime) => {
+                up.conn
+                    .get((command, exptime), key, asking, coalesce, &mut self.pool)
+            }
+            Op::Command {
+                class,
+                head,
+                block,
+                opaque,
+            } => {
+                up.conn
+                    .command(class, head, block, opaque, asking, &mut self.pool);
+                true
+            }
+        };
+        self.stats.worker.upstream_requests.inc();
+        up.stats.requests.inc();
+        if new_line {
+            self.stats.worker.upstream_lines.inc();
+            up.stats.lines.inc();
+        }
+        self.timer = self.timer.min(asking.deadline);
+        if !up.dirty && up.is_ready() {
+            up.dirty = true;
+            self.todo.write.push(conn);
+        }
+    }
+}
+
+/// The destination that owns a key in a pool, and whether gets may share a line there.
+#[inline]
+fn pick(routing: &Routing, pool: u32, key: &[u8]) -> Option<(u32, bool)> {
+    let settings = routing.snapshot.pools.get(pool as usize)?;
+    let server = settings.selector.select(key);
+    let destination = *routing.destinations.get(pool as usize)?.get(server)?;
+    Some((destination, settings.coalesce))
+}

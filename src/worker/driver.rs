@@ -1,0 +1,681 @@
+//! The sockets of one worker.
+//!
+//! A single future owns all of them. Each socket has a waker of its own that puts its number on a list; a
+//! turn takes the list, reads every socket on it once, lets the core act, and then writes each server and
+//! each client that has something to be written, once. Writing last is what makes requests of many clients
+//! leave in one system call.
+//!
+//! It knows nothing of the protocol. Everything in it is bounded by what the core holds; it never waits for
+//! one socket.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+
+use super::core::Core;
+use crate::config::ServerAddr;
+use crate::route::compile::{DestinationSpec, Snapshot};
+
+/// Bytes read from a socket at a time.
+const READ: usize = 64 * 1024;
+
+/// What a worker is told.
+pub enum Command {
+    /// Serve this client.
+    Client(Socket),
+    /// Route by this from now on.
+    Apply(Arc<Snapshot>),
+    /// Take leave of clients as they finish; the worker ends when none is left.
+    Drain,
+    /// A server's name was looked up, for the connection with this number and attempt.
+    Resolved(u32, u64, io::Result<Vec<std::net::SocketAddr>>),
+}
+
+/// A client's or server's socket, non-blocking.
+pub enum Socket {
+    /// TCP.
+    Tcp(std::net::TcpStream),
+    /// A unix socket.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn new(socket: Socket) -> io::Result<Stream> {
+        Ok(match socket {
+            Socket::Tcp(s) => Stream::Tcp(TcpStream::from_std(s)?),
+            Socket::Unix(s) => Stream::Unix(UnixStream::from_std(s)?),
+        })
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Tcp(s) => Pin::new(s).poll_read(cx, buf),
+            Stream::Unix(s) => Pin::new(s).poll_read(cx, buf),
+        }
+    }
+
+    /// Asks to be woken when there is something to read.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Tcp(s) => s.poll_read_ready(cx),
+            Stream::Unix(s) => s.poll_read_ready(cx),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Stream::Tcp(s) => Pin::new(s).poll_write(cx, data),
+            Stream::Unix(s) => Pin::new(s).poll_write(cx, data),
+        }
+    }
+
+    /// For a socket whose connecting has begun: whether that has succeeded.
+    fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (ready, error) = match self {
+            Stream::Tcp(s) => (s.poll_write_ready(cx), s.take_error()),
+            Stream::Unix(s) => (s.poll_write_ready(cx), s.take_error()),
+        };
+        match (ready, error) {
+            (_, Ok(Some(error)) | Err(error)) => Poll::Ready(Err(error)),
+            (ready, Ok(None)) => ready,
+        }
+    }
+}
+
+/// A socket's number: its index, and whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token {
+    Client(u32),
+    Conn(u32),
+}
+
+#[derive(Default)]
+struct Ready {
+    list: Mutex<ReadyList>,
+}
+
+#[derive(Default)]
+struct ReadyList {
+    tokens: Vec<Token>,
+    waker: Option<Waker>,
+}
+
+impl Ready {
+    // A worker's panic is caught outside; the list itself is valid at every point.
+    fn lock(&self) -> MutexGuard<'_, ReadyList> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct SocketWaker {
+    token: Token,
+    ready: Arc<Ready>,
+}
+
+impl Wake for SocketWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let mut list = self.ready.lock();
+        list.tokens.push(self.token);
+        let waker = list.waker.take();
+        drop(list);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+struct ClientSocket {
+    stream: Stream,
+    waker: Waker,
+    _place: Place,
+}
+
+/// A client's place in its worker's load, given back when it leaves.
+pub struct Place(pub Arc<std::sync::atomic::AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+struct ConnSocket {
+    stream: Stream,
+    waker: Waker,
+    connecting: bool,
+    /// The last write did not take everything.
+    full: bool,
+}
+
+/// A worker's sockets and its core.
+pub struct Driver {
+    core: Core,
+    clients: Vec<Option<ClientSocket>>,
+    conns: Vec<Option<ConnSocket>>,
+    /// Counts attempts per connection, so that a late name lookup isn't taken for the current one.
+    attempts: Vec<u64>,
+    ready: Arc<Ready>,
+    turn: Vec<Token>,
+    scratch: Vec<u8>,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    outbox: mpsc::UnboundedSender<Command>,
+    load: Arc<std::sync::atomic::AtomicUsize>,
+    timer: Pin<Box<Sleep>>,
+    armed: u64,
+    epoch: Instant,
+    draining: bool,
+}
+
+impl Driver {
+    /// A driver for `core`. `outbox` is the sending end of `inbox`. `load` counts this worker's clients; the
+    /// acceptor adds to it. Must be called within a tokio runtime.
+    pub fn new(
+        core: Core,
+        inbox: mpsc::UnboundedReceiver<Command>,
+        outbox: mpsc::UnboundedSender<Command>,
+        load: Arc<std::sync::atomic::AtomicUsize>,
+    ) -> Driver {
+        Driver {
+            core,
+            clients: Vec::new(),
+            conns: Vec::new(),
+            attempts: Vec::new(),
+            ready: Arc::default(),
+            turn: Vec::new(),
+            scratch: vec![0; READ],
+            inbox,
+            outbox,
+            load,
+            timer: Box::pin(tokio::time::sleep(Duration::from_secs(86_400))),
+            armed: u64::MAX,
+            epoch: Instant::now(),
+            draining: false,
+        }
+    }
+
+    /// Runs until drained, or until the other end of the inbox is gone.
+    pub async fn run(mut self) {
+        // One task does all the worker's work; tokio's budget for tasks that share a thread would only make
+        // it poll sockets twice.
+        tokio::task::unconstrained(poll_fn(|cx| self.poll(cx))).await;
+    }
+
+    fn now(&self) -> u64 {
+        self.epoch.elapsed().as_micros() as u64
+    }
+
+    /// One turn. What is woken meanwhile comes in the next, after the others have had theirs.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        {
+            let mut list = self.ready.lock();
+            std::mem::swap(&mut list.tokens, &mut self.turn);
+            match &list.waker {
+                Some(waker) if waker.will_wake(cx.waker()) => {}
+                _ => list.waker = Some(cx.waker().clone()),
+            }
+        }
+        self.core.set_now(self.now());
+        let mut worked = !self.turn.is_empty();
+        while let Poll::Ready(command) = self.inbox.poll_recv(cx) {
+            worked = true;
+            match command {
+                Some(command) => self.command(command),
+                None => return Poll::Ready(()),
+            }
+        }
+        let mut turn = std::mem::take(&mut self.turn);
+        for token in turn.drain(..) {
+            match token {
+                Token::Client(id) => self.client_ready(id),
+                Token::Conn(id) => self.conn_ready(id),
+            }
+        }
+        self.turn = turn;
+        if self.armed != u64::MAX && self.timer.as_mut().poll(cx).is_ready() {
+            self.armed = u64::MAX;
+        }
+        if self.core.next_tick() <= self.now() {
+            worked = true;
+            self.core.set_now(self.now());
+            self.core.tick();
+        }
+        self.carry_out();
+        if worked {
+            self.core.stats.worker.turns.inc();
+        }
+        self.arm(cx);
+        if self.draining && self.core.replies.is_empty() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    /// Does what the core has listed, until it lists no more.
+    fn carry_out(&mut self) {
+        loop {
+            self.core.refill();
+            for id in std::mem::take(&mut self.core.todo.close) {
+                if let Some(place) = self.conns.get_mut(id as usize) {
+                    *place = None;
+                }
+            }
+            while let Some(id) = self.core.todo.connect.pop() {
+                self.connect(id);
+            }
+            let mut write = std::mem::take(&mut self.core.todo.write);
+            for id in write.drain(..) {
+                self.core.conn_flushed(id);
+                self.flush_conn(id);
+            }
+            if self.core.todo.write.is_empty() {
+                self.core.todo.write = write;
+            }
+            let mut dirty = std::mem::take(&mut self.core.replies.dirty);
+            for id in dirty.drain(..) {
+                self.core.replies.unmark(id);
+                self.flush_client(id);
+            }
+            if self.core.replies.dirty.is_empty() {
+                self.core.replies.dirty = dirty;
+            }
+            while let Some(id) = self.core.todo.read_clients.pop() {
+                self.want_client(id);
+            }
+            while let Some(id) = self.core.todo.read_conns.pop() {
+                self.want_conn(id);
+            }
+            let todo = &self.core.todo;
+            if todo.close.is_empty()
+                && todo.connect.is_empty()
+                && todo.write.is_empty()
+                && self.core.replies.dirty.is_empty()
+                && self.core.replies.refill.is_empty()
+            {
+                return;
+            }
+        }
+    }
+
+    fn arm(&mut self, cx: &mut Context<'_>) {
+        let at = self.core.next_tick();
+        // Only ever moved forward: an early wake finds nothing due and arms it again.
+        if at < self.armed {
+            self.armed = at;
+            let when = self.epoch + Duration::from_micros(at);
+            self.timer.as_mut().reset(when.into());
+            if self.timer.as_mut().poll(cx).is_ready() {
+                self.armed = u64::MAX;
+                cx.waker().wake_by_ref();
+            }
+        }
+    }
+
+    fn waker(&self, token: Token) -> Waker {
+        Waker::from(Arc::new(SocketWaker {
+            token,
+            ready: Arc::clone(&self.ready),
+        }))
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Client(socket) => self.client(socket),
+            Command::Apply(snapshot) => self.core.apply(snapshot),
+            Command::Drain => {
+                self.draining = true;
+                self.core.drain();
+            }
+            Command::Resolved(id, attempt, addrs) => self.resolved(id, attempt, addrs),
+        }
+    }
+
+    fn client(&mut self, socket: Socket) {
+        let place = Place(Arc::clone(&self.load));
+        let stream = match Stream::new(socket) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a client's socket can't be used");
+                return;
+            }
+        };
+        let id = self.core.client_opened();
+        let waker = self.waker(Token::Client(id));
+        put(
+            &mut self.clients,
+            id,
+            ClientSocket {
+                stream,
+                waker,
+                _place: place,
+            },
+        );
+        if self.draining {
+            self.core.drain();
+        }
+        self.client_ready(id);
+    }
+
+    /// Reads a client once, and writes what could not be written before.
+    fn client_ready(&mut self, id: u32) {
+        let pending = self
+            .core
+            .replies
+            .client(id)
+            .is_some_and(|c| !c.out.is_empty());
+        if pending {
+            self.core.replies.mark(id);
+        }
+        if !self.core.wants_read(id) {
+            return;
+        }
+        let Some(Some(socket)) = self.clients.get_mut(id as usize) else {
+            return;
+        };
+        let mut cx = Context::from_waker(&socket.waker);
+        let mut buf = ReadBuf::new(&mut self.scratch);
+        match socket.stream.poll_read(&mut cx, &mut buf) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => {
+                let data = buf.filled();
+                if data.is_empty() {
+                    self.core.client_eof(id);
+                    return;
+                }
+                let full = data.len() == READ;
+                self.core.client_bytes(id, data);
+                if !self.core.wants_read(id) {
+                    return;
+                }
+                if full {
+                    // There may be more, but the others come first.
+                    socket.waker.wake_by_ref();
+                } else if socket.stream.poll_readable(&mut cx).is_ready() {
+                    socket.waker.wake_by_ref();
+                }
+            }
+            Poll::Ready(Err(_)) => self.drop_client(id),
+        }
+    }
+
+    /// Has the client read again after it was not wanted.
+    fn want_client(&mut self, id: u32) {
+        if let Some(Some(socket)) = self.clients.get(id as usize) {
+            socket.waker.wake_by_ref();
+        }
+    }
+
+    fn want_conn(&mut self, id: u32) {
+        if let Some(Some(socket)) = self.conns.get(id as usize) {
+            socket.waker.wake_by_ref();
+        }
+    }
+
+    fn flush_client(&mut self, id: u32) {
+        loop {
+            let Some(Some(socket)) = self.clients.get_mut(id as usize) else {
+                return;
+            };
+            let Some(client) = self.core.replies.client(id) else {
+                return;
+            };
+            if client.broken {
+                return self.drop_client(id);
+            }
+            let out = client.out.pending();
+            if out.is_empty() {
+                break;
+            }
+            let mut cx = Context::from_waker(&socket.waker);
+            match socket.stream.poll_write(&mut cx, out) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(n)) if n > 0 => self.core.client_wrote(id, n),
+                Poll::Ready(_) => return self.drop_client(id),
+            }
+        }
+        self.core.settle_draining(id);
+        if self.core.is_finished(id) {
+            self.drop_client(id);
+        } else {
+            self.core.go_on(id);
+        }
+    }
+
+    fn drop_client(&mut self, id: u32) {
+        if let Some(place) = self.clients.get_mut(id as usize) {
+            *place = None;
+        }
+        self.core.client_closed(id);
+    }
+
+    fn conn_ready(&mut self, id: u32) {
+        let Some(Some(socket)) = self.conns.get_mut(id as usize) else {
+            return;
+        };
+        let mut cx = Context::from_waker(&socket.waker);
+        if socket.connecting {
+            match socket.stream.poll_connected(&mut cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(())) => {
+                    socket.connecting = false;
+                    self.core.conn_connected(id);
+                }
+                Poll::Ready(Err(error)) => return self.drop_conn(id, &error.to_string()),
+            }
+        }
+        // Only then: asking the core for bytes ends the batch that later requests of this turn may join.
+        if self.is_full(id) {
+            self.core.todo.write.push(id);
+        }
+        if !self.core.conn_wants_read(id) {
+            return;
+        }
+        let Some(Some(socket)) = self.conns.get_mut(id as usize) else {
+            return;
+        };
+        let mut cx = Context::from_waker(&socket.waker);
+        let mut buf = ReadBuf::new(&mut self.scratch);
+        match socket.stream.poll_read(&mut cx, &mut buf) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => {
+                let data = buf.filled();
+                if data.is_empty() {
+                    return self.drop_conn(id, "closed by the server");
+                }
+                let full = data.len() == READ;
+                self.core.conn_bytes(id, data);
+                if !self.core.conn_wants_read(id) {
+                    return;
+                }
+                if full || socket.stream.poll_readable(&mut cx).is_ready() {
+                    socket.waker.wake_by_ref();
+                }
+            }
+            Poll::Ready(Err(error)) => self.drop_conn(id, &error.to_string()),
+        }
+    }
+
+    fn is_full(&self, id: u32) -> bool {
+        matches!(self.conns.get(id as usize), Some(Some(socket)) if socket.full)
+    }
+
+    fn flush_conn(&mut self, id: u32) {
+        loop {
+            let Some(Some(socket)) = self.conns.get_mut(id as usize) else {
+                return;
+            };
+            if socket.connecting {
+                return;
+            }
+            let out = self.core.conn_out(id);
+            if out.is_empty() {
+                socket.full = false;
+                return;
+            }
+            let mut cx = Context::from_waker(&socket.waker);
+            match socket.stream.poll_write(&mut cx, out) {
+                Poll::Pending => {
+                    socket.full = true;
+                    return;
+                }
+                Poll::Ready(Ok(n)) if n > 0 => self.core.conn_wrote(id, n),
+                Poll::Ready(Ok(_)) => return self.drop_conn(id, "nothing can be written"),
+                Poll::Ready(Err(error)) => return self.drop_conn(id, &error.to_string()),
+            }
+        }
+    }
+
+    fn drop_conn(&mut self, id: u32, why: &str) {
+        if let Some(place) = self.conns.get_mut(id as usize) {
+            *place = None;
+        }
+        self.core.conn_closed(id, why);
+    }
+
+    fn connect(&mut self, id: u32) {
+        let Some(target) = self.core.conn_target(id) else {
+            return;
+        };
+        let attempt = self.next_attempt(id);
+        match &target.addr {
+            ServerAddr::Name { host, port } => {
+                let (host, port) = (host.clone(), *port);
+                let outbox = self.outbox.clone();
+                tokio::spawn(async move {
+                    let found = tokio::net::lookup_host((host.as_str(), port))
+                        .await
+                        .map(Iterator::collect);
+                    // The worker being gone is the only way for this to fail.
+                    let _ = outbox.send(Command::Resolved(id, attempt, found));
+                });
+            }
+            ServerAddr::Tcp(addr) => self.open(id, &target, open_tcp(*addr)),
+            ServerAddr::Unix(path) => self.open(id, &target, open_unix(path)),
+        }
+    }
+
+    fn next_attempt(&mut self, id: u32) -> u64 {
+        let index = id as usize;
+        if self.attempts.len() <= index {
+            self.attempts.resize(index + 1, 0);
+        }
+        match self.attempts.get_mut(index) {
+            Some(attempt) => {
+                *attempt += 1;
+                *attempt
+            }
+            None => 0,
+        }
+    }
+
+    fn resolved(&mut self, id: u32, attempt: u64, found: io::Result<Vec<std::net::SocketAddr>>) {
+        if self.attempts.get(id as usize) != Some(&attempt) {
+            return;
+        }
+        let Some(target) = self.core.conn_target(id) else {
+            return;
+        };
+        let socket = match found {
+            Ok(addrs) => match addrs.first() {
+                Some(addr) => open_tcp(*addr),
+                None => Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "the name has no address",
+                )),
+            },
+            Err(error) => Err(error),
+        };
+        self.open(id, &target, socket);
+    }
+
+    fn open(&mut self, id: u32, target: &DestinationSpec, socket: io::Result<Socket>) {
+        match socket.and_then(Stream::new) {
+            Ok(stream) => {
+                let waker = self.waker(Token::Conn(id));
+                put(
+                    &mut self.conns,
+                    id,
+                    ConnSocket {
+                        stream,
+                        waker,
+                        connecting: true,
+                        full: false,
+                    },
+                );
+                self.conn_ready(id);
+            }
+            Err(error) => {
+                tracing::debug!(server = %target.name, %error, "connecting failed");
+                self.core.conn_closed(id, &error.to_string());
+            }
+        }
+    }
+}
+
+fn put<T>(places: &mut Vec<Option<T>>, id: u32, value: T) {
+    let index = id as usize;
+    if places.len() <= index {
+        places.resize_with(index + 1, || None);
+    }
+    if let Some(place) = places.get_mut(index) {
+        *place = Some(value);
+    }
+}
+
+/// Begins to connect; the socket is non-blocking, so this does not wait.
+fn open_tcp(addr: std::net::SocketAddr) -> io::Result<Socket> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(addr),
+        socket2::Type::STREAM.nonblocking(),
+        Some(socket2::Protocol::TCP),
+    )?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(
+        &socket2::TcpKeepalive::new()
+            .with_time(Duration::from_secs(30))
+            .with_interval(Duration::from_secs(10)),
+    )?;
+    begin(socket.connect(&addr.into()))?;
+    Ok(Socket::Tcp(socket.into()))
+}
+
+fn open_unix(path: &std::path::Path) -> io::Result<Socket> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::UNIX,
+        socket2::Type::STREAM.nonblocking(),
+        None,
+    )?;
+    begin(socket.connect(&socket2::SockAddr::unix(path)?))?;
+    Ok(Socket::Unix(socket.into()))
+}
+
+/// A connect that goes on in the background is no error.
+fn begin(outcome: io::Result<()>) -> io::Result<()> {
+    /// `EINPROGRESS` on Linux, which the standard library has no stable name for.
+    const IN_PROGRESS: i32 = 115;
+    match outcome {
+        Err(error)
+            if error.raw_os_error() == Some(IN_PROGRESS)
+                || error.kind() == io::ErrorKind::WouldBlock =>
+        {
+            Ok(())
+        }
+        outcome => outcome,
+    }
+}

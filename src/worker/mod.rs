@@ -1,0 +1,12 @@
+//! One worker: a thread with its own connections, request tables and routes, sharing nothing.
+//!
+//! [`core`] decides, without sockets or clocks; [`driver`] moves bytes between it and the sockets. [`buf`]
+//! has the buffers that both work on, [`accept`] hands new connections to the least loaded worker.
+
+pub mod accept;
+pub mod buf;
+pub mod core;
+mod destinations;
+mod dispatch;
+pub mod driver;
+mod hub;
