@@ -90,6 +90,21 @@ impl Registry {
         servers
     }
 
+    /// All figures, for the admin port.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_s": self.uptime(),
+            "workers": self.workers.len(),
+            "reloads": self.reloads.load(Ordering::Relaxed),
+            "failed_reloads": self.failed_reloads.load(Ordering::Relaxed),
+            "replaced_workers": self.replaced_workers.load(Ordering::Relaxed),
+            "totals": self.totals(),
+            "errors": self.errors(),
+            "servers": self.servers(),
+        })
+    }
+
     /// Seconds since the start.
     pub fn uptime(&self) -> u64 {
         self.started.elapsed().as_secs()
@@ -246,32 +261,51 @@ pub fn cpu_seconds() -> (f64, f64) {
     (ticks(11), ticks(12))
 }
 
-/// A worker's way to the registry.
+/// A worker's way to the registry. What it reported is taken out when it is dropped, so that a worker that
+/// was replaced leaves nothing behind.
 #[derive(Debug)]
-pub struct Reporter(pub Arc<Registry>);
+pub struct Reporter {
+    registry: Arc<Registry>,
+    mine: Vec<Arc<Destination>>,
+}
+
+impl Reporter {
+    /// A worker's way to this registry.
+    pub fn new(registry: Arc<Registry>) -> Reporter {
+        Reporter {
+            registry,
+            mine: Vec::new(),
+        }
+    }
+}
 
 impl Local for Reporter {
     fn version(&self) -> &[u8] {
-        concat!(
-            "VERSION 1.6.45-ringroad-",
-            env!("CARGO_PKG_VERSION"),
-            "\r\n"
-        )
-        .as_bytes()
+        concat!("VERSION 1.6.45-ringroad-", env!("CARGO_PKG_VERSION"), "\r\n").as_bytes()
     }
 
     fn stats(&mut self, args: &[u8], out: &mut Vec<u8>) {
-        self.0.answer(args, out);
+        self.registry.answer(args, out);
     }
 
     fn opened(&mut self, name: &str, figures: Arc<Destination>) {
-        self.0.destinations().push((name.to_owned(), figures));
+        self.mine.push(Arc::clone(&figures));
+        self.registry.destinations().push((name.to_owned(), figures));
     }
 
     fn closed(&mut self, figures: &Arc<Destination>) {
-        self.0
+        self.mine.retain(|known| !Arc::ptr_eq(known, figures));
+        self.registry
             .destinations()
             .retain(|(_, known)| !Arc::ptr_eq(known, figures));
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.registry
+            .destinations()
+            .retain(|(_, known)| !self.mine.iter().any(|mine| Arc::ptr_eq(known, mine)));
     }
 }
 

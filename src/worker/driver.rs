@@ -162,6 +162,8 @@ struct ConnSocket {
     connecting: bool,
     /// The last write did not take everything.
     full: bool,
+    /// Further addresses of the server's name, to be tried if this one can't be connected to.
+    others: Vec<std::net::SocketAddr>,
 }
 
 /// A worker's sockets and its core.
@@ -476,7 +478,10 @@ impl Driver {
                     socket.connecting = false;
                     self.core.conn_connected(id);
                 }
-                Poll::Ready(Err(error)) => return self.drop_conn(id, &error.to_string()),
+                Poll::Ready(Err(error)) => {
+                    let others = std::mem::take(&mut socket.others);
+                    return self.try_others(id, others, &error);
+                }
             }
         }
         // Only then: asking the core for bytes ends the batch that later requests of this turn may join.
@@ -541,6 +546,17 @@ impl Driver {
         }
     }
 
+    /// An address of a name could not be connected to: tries the next one.
+    fn try_others(&mut self, id: u32, mut others: Vec<std::net::SocketAddr>, error: &io::Error) {
+        match (others.is_empty(), self.core.conn_target(id)) {
+            (false, Some(target)) => {
+                let next = others.remove(0);
+                self.open(id, &target, open_tcp(next), others);
+            }
+            _ => self.drop_conn(id, &error.to_string()),
+        }
+    }
+
     fn drop_conn(&mut self, id: u32, why: &str) {
         if let Some(place) = self.conns.get_mut(id as usize) {
             *place = None;
@@ -565,8 +581,8 @@ impl Driver {
                     let _ = outbox.send(Command::Resolved(id, attempt, found));
                 });
             }
-            ServerAddr::Tcp(addr) => self.open(id, &target, open_tcp(*addr)),
-            ServerAddr::Unix(path) => self.open(id, &target, open_unix(path)),
+            ServerAddr::Tcp(addr) => self.open(id, &target, open_tcp(*addr), Vec::new()),
+            ServerAddr::Unix(path) => self.open(id, &target, open_unix(path), Vec::new()),
         }
     }
 
@@ -591,20 +607,26 @@ impl Driver {
         let Some(target) = self.core.conn_target(id) else {
             return;
         };
-        let socket = match found {
-            Ok(addrs) => match addrs.first() {
-                Some(addr) => open_tcp(*addr),
-                None => Err(io::Error::new(
-                    io::ErrorKind::NotFound,
-                    "the name has no address",
-                )),
-            },
-            Err(error) => Err(error),
-        };
-        self.open(id, &target, socket);
+        match found {
+            Ok(mut addrs) if !addrs.is_empty() => {
+                let first = addrs.remove(0);
+                self.open(id, &target, open_tcp(first), addrs);
+            }
+            Ok(_) => {
+                let error = io::Error::other("the name has no address");
+                self.open(id, &target, Err(error), Vec::new());
+            }
+            Err(error) => self.open(id, &target, Err(error), Vec::new()),
+        }
     }
 
-    fn open(&mut self, id: u32, target: &DestinationSpec, socket: io::Result<Socket>) {
+    fn open(
+        &mut self,
+        id: u32,
+        target: &DestinationSpec,
+        socket: io::Result<Socket>,
+        others: Vec<std::net::SocketAddr>,
+    ) {
         match socket.and_then(Stream::new) {
             Ok(stream) => {
                 let waker = self.waker(Token::Conn(id));
@@ -616,6 +638,7 @@ impl Driver {
                         waker,
                         connecting: true,
                         full: false,
+                        others,
                     },
                 );
                 self.conn_ready(id);

@@ -4,22 +4,26 @@
 //! signals. Each worker is a thread of its own. A worker that panics is counted and replaced; its clients
 //! lose their connections, the others notice nothing.
 
+mod control;
+mod demo;
+mod listen;
+
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, UnixListener};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::config::{Config, Listen};
+pub use control::run;
+pub use demo::demo;
+
+use crate::config::Config;
 use crate::route::compile::Snapshot;
 use crate::stats::report::{Registry, Reporter};
-use crate::worker::accept::{Fleet, Listener, Member, accept};
+use crate::worker::accept::{Fleet, Member};
 use crate::worker::core::Core;
 use crate::worker::driver::{Command, Driver};
 
@@ -39,6 +43,9 @@ pub enum AppError {
     /// The configuration can't be compiled.
     #[error("{0}")]
     Placement(#[from] crate::hash::PlacementError),
+    /// Logging can't be set up.
+    #[error("{0}")]
+    Log(#[from] crate::log::LogError),
     /// The system refused something basic.
     #[error("{0}: {1}")]
     System(&'static str, io::Error),
@@ -58,6 +65,7 @@ pub struct Running {
     fleet: Arc<Fleet>,
     registry: Arc<Registry>,
     current: Mutex<Arc<Snapshot>>,
+    draining: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -90,6 +98,7 @@ impl Running {
             }),
             registry,
             current: Mutex::new(snapshot),
+            draining: AtomicBool::new(false),
             threads: Mutex::default(),
         });
         for (index, inbox) in inboxes.into_iter().enumerate() {
@@ -123,7 +132,7 @@ impl Running {
                 .clone();
             let core = Core::new(
                 self.snapshot(),
-                Box::new(Reporter(Arc::clone(&self.registry))),
+                Box::new(Reporter::new(Arc::clone(&self.registry))),
                 Arc::clone(&stats),
                 seed(index),
             );
@@ -187,8 +196,26 @@ impl Running {
         Ok(())
     }
 
+    /// Whether clients may be sent here; if not, why.
+    ///
+    /// # Errors
+    /// A sentence for whoever asks.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err("draining: the process is about to end".to_owned());
+        }
+        let servers = self.registry.servers();
+        let workers = self.fleet.members.len() as u64;
+        let down = |s: &std::collections::BTreeMap<_, u64>| s.get("down").is_some_and(|n| *n >= workers);
+        if !servers.is_empty() && servers.values().all(down) {
+            return Err("no server is in service".to_owned());
+        }
+        Ok(())
+    }
+
     /// Takes leave of all clients; returns when they are gone or `limit` is over.
     async fn drain(&self, limit: Duration) -> Ended {
+        self.draining.store(true, Ordering::Relaxed);
         let until = Instant::now() + limit;
         for member in &self.fleet.members {
             member.tell(Command::Drain);
@@ -223,107 +250,4 @@ fn seed(index: usize) -> u64 {
     nanos
         ^ (u64::from(std::process::id()) << 32)
         ^ (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-/// Opens a listener.
-fn listen(address: &Listen) -> Result<Listener, AppError> {
-    let fail = |source: io::Error| {
-        let hint = match source.kind() {
-            io::ErrorKind::AddrInUse => {
-                "; another process uses it: stop that or choose another address"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "; ports below 1024 need privileges, and a socket's directory write permission"
-            }
-            io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
-            _ => "",
-        };
-        AppError::Listen {
-            listen: address.to_string(),
-            source,
-            hint,
-        }
-    };
-    match address {
-        Listen::Tcp(addr) => {
-            let socket = socket2::Socket::new(
-                socket2::Domain::for_address(*addr),
-                socket2::Type::STREAM.nonblocking(),
-                Some(socket2::Protocol::TCP),
-            )
-            .map_err(fail)?;
-            if addr.is_ipv6() {
-                // "[::]" is all addresses, IPv4's included; a specific IPv6 address is only itself.
-                socket
-                    .set_only_v6(!addr.ip().is_unspecified())
-                    .map_err(fail)?;
-            }
-            socket.set_reuse_address(true).map_err(fail)?;
-            socket.bind(&(*addr).into()).map_err(fail)?;
-            socket.listen(4096).map_err(fail)?;
-            TcpListener::from_std(socket.into())
-                .map(Listener::Tcp)
-                .map_err(fail)
-        }
-        Listen::Unix { path, mode } => {
-            remove_stale(path).map_err(fail)?;
-            let listener = UnixListener::bind(path).map_err(fail)?;
-            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(*mode))
-                .map_err(fail)?;
-            Ok(Listener::Unix(listener))
-        }
-    }
-}
-
-/// Removes the socket of a process that is gone; anything else at that path is left alone.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::FileTypeExt;
-    match std::fs::symlink_metadata(path) {
-        Ok(meta) if meta.file_type().is_socket() => {
-            match std::os::unix::net::UnixStream::connect(path) {
-                Ok(_) => Err(io::Error::from(io::ErrorKind::AddrInUse)),
-                Err(_) => std::fs::remove_file(path),
-            }
-        }
-        Ok(_) => Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "there is a file at this path that is no socket",
-        )),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Serves until a signal ends it.
-///
-/// # Errors
-/// [`AppError`] if it can't start.
-pub fn run(config: Config, _path: Option<PathBuf>) -> Result<Ended, AppError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| AppError::System("cannot start the event loop", e))?;
-    runtime.block_on(serve(config))
-}
-
-async fn serve(config: Config) -> Result<Ended, AppError> {
-    let system = |e| AppError::System("cannot wait for signals", e);
-    let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
-    let listeners = config
-        .listen
-        .iter()
-        .map(listen)
-        .collect::<Result<Vec<_>, _>>()?;
-    let running = Running::start(&config)?;
-    let mut accepting = tokio::task::JoinSet::new();
-    for listener in listeners {
-        accepting.spawn(accept(listener, Arc::clone(&running.fleet)));
-    }
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    accepting.shutdown().await;
-    Ok(running.drain(config.drain).await)
 }
