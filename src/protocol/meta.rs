@@ -43,20 +43,25 @@ pub fn flags(text: &[u8]) -> Flags<'_> {
 }
 
 /// Appends the answer to a meta get that finds nothing: `EN`, with the flags that come back on a miss
-/// (`k`, `O`, `b`) in the order in which they were asked.
-pub fn miss(key: &[u8], flags: &[u8], out: &mut Vec<u8>) {
+/// (`k` and `O`) in the order in which they were asked.
+///
+/// `b` has no place of its own in an answer: it follows a base64 key wherever `k` puts one.
+pub fn miss(key: &[u8], flags_text: &[u8], out: &mut Vec<u8>) {
+    let base64 = flags(flags_text).base64;
     out.extend_from_slice(b"EN");
-    for word in words(flags) {
+    for word in words(flags_text) {
         match word {
             [b'k', ..] => {
                 out.extend_from_slice(b" k");
                 out.extend_from_slice(key);
+                if base64 {
+                    out.extend_from_slice(b" b");
+                }
             }
             [b'O', ..] => {
                 out.push(b' ');
                 out.extend_from_slice(word);
             }
-            [b'b', ..] => out.extend_from_slice(b" b"),
             _ => {}
         }
     }
@@ -74,28 +79,42 @@ const fn sextet(b: u8) -> Option<u8> {
     }
 }
 
-/// Decodes a base64 key with its padding into `out`; `None` if memcached would not decode it either.
+/// Decodes a base64 key into `out`; `None` where memcached does not decode it.
 ///
-/// Returns the decoded bytes, at most [`MAX_DECODED`].
+/// Returns the decoded bytes, at most [`MAX_DECODED`]. memcached is lenient: it passes over characters
+/// outside the alphabet, wants a multiple of four of the others, and stops at the first group with padding.
+/// Leniency matters here because the decoded bytes decide which server owns the item.
 pub fn decode_key<'o>(text: &[u8], out: &'o mut [u8; MAX_DECODED]) -> Option<&'o [u8]> {
-    if text.is_empty() || !text.len().is_multiple_of(4) || text.len() > MAX_KEY {
+    let digit = |b: &u8| {
+        if *b == b'=' {
+            Some(None)
+        } else {
+            sextet(*b).map(Some)
+        }
+    };
+    let count = text.iter().filter_map(digit).count();
+    if count == 0 || !count.is_multiple_of(4) || count > MAX_KEY {
         return None;
     }
-    let padding = match text {
-        [.., b'=', b'='] => 2,
-        [.., b'='] => 1,
-        _ => 0,
-    };
+    let mut digits = text.iter().filter_map(digit);
     let mut len = 0;
-    let digits = text.get(..text.len() - padding)?;
-    for group in digits.chunks(4) {
-        let mut bits = 0u32;
-        for (i, b) in group.iter().enumerate() {
-            bits |= u32::from(sextet(*b)?) << (18 - 6 * i);
+    while let Some(first) = digits.next() {
+        let group = [first, digits.next()?, digits.next()?, digits.next()?];
+        let padding = group.iter().filter(|d| d.is_none()).count();
+        let bits = group
+            .iter()
+            .fold(0, |bits, d| bits << 6 | u32::from(d.unwrap_or(0)));
+        // A whole group has three bytes, each padding character takes one away, and three are an error.
+        let bytes = 3 - padding.min(3);
+        if bytes == 0 {
+            return None;
         }
-        for byte in bits.to_be_bytes().get(1..group.len())? {
+        for byte in bits.to_be_bytes().get(1..=bytes)? {
             *out.get_mut(len)? = *byte;
             len += 1;
+        }
+        if padding > 0 {
+            break;
         }
     }
     out.get(..len)
@@ -116,14 +135,21 @@ mod tests {
         assert_eq!(decode(b"YWJj").unwrap(), b"abc");
         assert_eq!(decode(b"b2Rkaw==").unwrap(), b"oddk");
         assert_eq!(decode(b"QUI=").unwrap(), b"AB");
+        // All of these were asked of memcached 1.6.18.
+        assert_eq!(decode(b"QUJ=").unwrap(), b"AB");
+        assert_eq!(decode(b"Y!WJj").unwrap(), b"abc");
+        assert_eq!(decode(b"QU=I").unwrap(), b"A@");
+        assert_eq!(decode(b"=AAA").unwrap(), b"\0\0");
+        assert_eq!(decode(b"YWJjZA==YWJj").unwrap(), b"abcd");
         for bad in [
             &b""[..],
             b"Q",
             b"QUI",
             b"QUI=x",
+            b"Y-_j",
             b"%%",
             b"!!!",
-            b"QU=I",
+            b"A===",
             b"====",
         ] {
             assert_eq!(decode(bad), None, "{}", bad.escape_ascii());
@@ -136,8 +162,11 @@ mod tests {
         miss(b"nope", b"v k O1", &mut out);
         assert_eq!(out, b"EN knope O1\r\n");
         out.clear();
-        miss(b"YWJj", b"b v k", &mut out);
-        assert_eq!(out, b"EN b kYWJj\r\n");
+        miss(b"YWJj", b"b v k O1", &mut out);
+        assert_eq!(out, b"EN kYWJj b O1\r\n");
+        out.clear();
+        miss(b"YWJj", b"b v", &mut out);
+        assert_eq!(out, b"EN\r\n");
         out.clear();
         miss(b"x", b"v t f", &mut out);
         assert_eq!(out, b"EN\r\n");

@@ -57,6 +57,19 @@ pub fn i32(text: &[u8]) -> Option<i32> {
     i32::try_from(if negative { -value } else { value }).ok()
 }
 
+/// A signed 32-bit number as memcached 1.6.45 reads the words its own tokenizer cut: data lengths, and the
+/// times of `gat`, `gats` and `flush_all`.
+///
+/// Digits with at most a minus before them, eleven characters in all. 1.6.18 takes more (`+5`, `5\tx`); but a
+/// length that one version accepts and another refuses would leave them at different places of the stream.
+pub fn strict_i32(text: &[u8]) -> Option<i32> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    if text.len() > 11 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    i32(text)
+}
+
 /// Item flags: parsed as 64 bits, kept as 32, which is what memcached does with larger ones.
 pub fn flags(text: &[u8]) -> Option<u32> {
     u64(text).map(|f| f as u32)
@@ -100,6 +113,20 @@ mod tests {
         assert_eq!(i32(b"2147483648"), None);
         assert_eq!(i32(b"-2147483648"), Some(i32::MIN));
         assert_eq!(i32(b"99999999999999999999"), None);
+        assert_eq!(strict_i32(b"-1"), Some(-1));
+        assert_eq!(strict_i32(b"00000000005"), Some(5));
+        assert_eq!(strict_i32(b"2147483647"), Some(i32::MAX));
+        for bad in [
+            &b""[..],
+            b"-",
+            b"+5",
+            b"5\tx",
+            b"\t5",
+            b"000000000005",
+            b"2147483648",
+        ] {
+            assert_eq!(strict_i32(bad), None, "{}", bad.escape_ascii());
+        }
         assert_eq!(flags(b"4294967297"), Some(1));
         assert_eq!(flags(b"-1"), None);
         assert_eq!(plain(b"0012"), Some(12));
