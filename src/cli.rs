@@ -54,6 +54,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Tell which server owns a key, and why
     Explain(ExplainArgs),
+    /// Drive a memcached endpoint and measure it
+    Bench(Box<crate::bench::Args>),
     /// Print completions for a shell
     Completions(CompletionsArgs),
 }

@@ -47,9 +47,6 @@
 //! generator) stand beside and use `protocol` only.
 
 pub mod admin;
-pub mod cli;
-pub mod config;
-pub mod bench;
 pub mod app;
 pub mod bench;
 pub mod cli;
@@ -59,7 +56,6 @@ pub mod embedded;
 pub mod hash;
 pub mod log;
 pub mod protocol;
-pub mod log;
 pub mod route;
 pub mod stats;
 pub mod upstream;

@@ -119,7 +119,9 @@ impl Reloader {
             }
             Err(error) => {
                 registry.failed_reloads.fetch_add(1, Ordering::Relaxed);
-                tracing::error!("the new configuration is not used, the old one stays in force:\n{error}");
+                tracing::error!(
+                    "the new configuration is not used, the old one stays in force:\n{error}"
+                );
                 Err(error)
             }
         }
@@ -206,7 +208,12 @@ async fn serve_on(
         unlink(address);
     }
     let drain = match &reloader {
-        Some(r) => r.config.lock().unwrap_or_else(PoisonError::into_inner).drain,
+        Some(r) => {
+            r.config
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .drain
+        }
         None => config.drain,
     };
     tracing::info!(

@@ -22,7 +22,7 @@ pub fn demo(args: DemoArgs) -> Result<(), Failure> {
         .enumerate()
         .map(|(i, cache)| Server {
             name: format!("cache-{i}"),
-            ..Server::new(ServerAddr::Tcp(cache.local_addr()))
+            ..Server::new(ServerAddr::Tcp(cache.addr()))
         })
         .collect();
     let mut config = Config::single_pool(vec![args.listen.clone()], Pool::new("demo", servers));
@@ -41,11 +41,18 @@ pub fn demo(args: DemoArgs) -> Result<(), Failure> {
 
 fn welcome(listen: &Listen, config: &Config) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "ringroad is running in front of {} small cache servers in this process:", config.pools.iter().map(|p| p.servers.len()).sum::<usize>())?;
+    writeln!(
+        out,
+        "ringroad is running in front of {} small cache servers in this process:",
+        config.pools.iter().map(|p| p.servers.len()).sum::<usize>()
+    )?;
     for server in config.pools.iter().flat_map(|p| &p.servers) {
         writeln!(out, "  {}  {}", server.name, server.addr)?;
     }
-    writeln!(out, "Every key always goes to the same one of them. Clients connect to {listen}.\n")?;
+    writeln!(
+        out,
+        "Every key always goes to the same one of them. Clients connect to {listen}.\n"
+    )?;
     match listen {
         Listen::Tcp(addr) => {
             let host = if addr.ip().is_loopback() || addr.ip().is_unspecified() {
@@ -53,12 +60,23 @@ fn welcome(listen: &Listen, config: &Config) -> std::io::Result<()> {
             } else {
                 addr.ip().to_string()
             };
-            writeln!(out, "Try it from another terminal:\n  telnet {host} {}", addr.port())?;
+            writeln!(
+                out,
+                "Try it from another terminal:\n  telnet {host} {}",
+                addr.port()
+            )?;
         }
         Listen::Unix { path, .. } => {
-            writeln!(out, "Try it from another terminal:\n  nc -U {}", path.display())?;
+            writeln!(
+                out,
+                "Try it from another terminal:\n  nc -U {}",
+                path.display()
+            )?;
         }
     }
-    writeln!(out, "and type\n  set mykey 0 0 5\n  hello\n  get mykey\n  quit\n\nStop it with Ctrl-C. With servers of your own: ringroad run --help")?;
+    writeln!(
+        out,
+        "and type\n  set mykey 0 0 5\n  hello\n  get mykey\n  quit\n\nStop it with Ctrl-C. With servers of your own: ringroad run --help"
+    )?;
     out.flush()
 }

@@ -206,7 +206,8 @@ impl Running {
         }
         let servers = self.registry.servers();
         let workers = self.fleet.members.len() as u64;
-        let down = |s: &std::collections::BTreeMap<_, u64>| s.get("down").is_some_and(|n| *n >= workers);
+        let down =
+            |s: &std::collections::BTreeMap<_, u64>| s.get("down").is_some_and(|n| *n >= workers);
         if !servers.is_empty() && servers.values().all(down) {
             return Err("no server is in service".to_owned());
         }

@@ -281,7 +281,12 @@ impl Reporter {
 
 impl Local for Reporter {
     fn version(&self) -> &[u8] {
-        concat!("VERSION 1.6.45-ringroad-", env!("CARGO_PKG_VERSION"), "\r\n").as_bytes()
+        concat!(
+            "VERSION 1.6.45-ringroad-",
+            env!("CARGO_PKG_VERSION"),
+            "\r\n"
+        )
+        .as_bytes()
     }
 
     fn stats(&mut self, args: &[u8], out: &mut Vec<u8>) {
@@ -290,7 +295,9 @@ impl Local for Reporter {
 
     fn opened(&mut self, name: &str, figures: Arc<Destination>) {
         self.mine.push(Arc::clone(&figures));
-        self.registry.destinations().push((name.to_owned(), figures));
+        self.registry
+            .destinations()
+            .push((name.to_owned(), figures));
     }
 
     fn closed(&mut self, figures: &Arc<Destination>) {
