@@ -113,7 +113,7 @@ mod tests {
         let mut health = Health::default();
         let mut last = 0;
         for i in 0..40 {
-            let pause = health.pause(&policy, u64::MAX / 3 * i);
+            let pause = health.pause(&policy, (u64::MAX / 3).wrapping_mul(i));
             assert!(pause <= policy.probe_max && pause >= policy.probe_min / 2);
             last = pause;
         }
