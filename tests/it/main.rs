@@ -20,4 +20,6 @@
 mod support;
 
 mod both;
+mod golden;
+mod input;
 mod session;
