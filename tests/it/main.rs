@@ -20,6 +20,13 @@
 mod support;
 
 mod both;
+mod failure;
 mod golden;
+mod hostile_reads;
+mod hostile_updates;
 mod input;
+mod neighbours;
+mod routing;
 mod session;
+mod stage;
+mod values;
