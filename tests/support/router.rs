@@ -120,6 +120,11 @@ impl Ringroad {
         &mut self.process
     }
 
+    /// Asks it to read its configuration again.
+    pub fn hup(&self) {
+        self.process.signal("HUP");
+    }
+
     /// Its TCP address.
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
