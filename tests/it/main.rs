@@ -20,6 +20,7 @@
 mod support;
 
 mod both;
+mod differential;
 mod failure;
 mod golden;
 mod hostile_reads;

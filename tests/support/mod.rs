@@ -46,7 +46,7 @@ pub fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
 
 /// Bytes for a failure message: escaped, and cut in the middle if long.
 pub fn show(bytes: &[u8]) -> String {
-    const SIDE: usize = 200;
+    const SIDE: usize = 100;
     if bytes.len() <= 2 * SIDE {
         return bytes.escape_ascii().to_string();
     }
