@@ -18,8 +18,9 @@ use crate::worker::buf::{Buf, BufPool};
 
 const NONE: u32 = u32::MAX;
 
-/// Assumed length of a reply before there is a history, in bytes.
-const FIRST_AVERAGE: u32 = 256;
+/// Assumed length of a reply before there is a history, in bytes: high, so that a new client's long pipeline
+/// of large values is not asked for all at once.
+const FIRST_AVERAGE: u32 = 32 * 1024;
 
 /// One client connection.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ pub struct Client {
     pub requests: u32,
     /// Keys without an answer.
     pub keys: u32,
-    /// Moving average of the length of a reply, in bytes.
+    /// What a reply's length is expected to be, in bytes: the longest lately.
     average: u32,
     /// In [`Replies::dirty`].
     dirty: bool,
@@ -50,6 +51,19 @@ pub struct Client {
     pub eof: bool,
     /// The length of the request that has begun, in bytes, or 0 if that isn't known.
     pub need: usize,
+}
+
+impl Client {
+    /// Learns from the length of a reply: at once if it is longer than expected, slowly if it is shorter.
+    #[inline]
+    fn expect(&mut self, len: usize) {
+        let len = len.min(u32::MAX as usize / 2) as u32;
+        self.average = if len >= self.average {
+            len
+        } else {
+            self.average - (self.average - len) / 8
+        };
+    }
 }
 
 /// Which answers a client does not want to see.
@@ -606,9 +620,7 @@ impl Replies {
         let Some(client) = self.clients.get_mut(request.client as usize) else {
             return;
         };
-        // An eighth of the difference: follows a change within some twenty replies.
-        client.average = (client.average - client.average / 8)
-            .saturating_add((bytes.len() / 8).min(u32::MAX as usize / 16) as u32);
+        client.expect(bytes.len());
         if client.head == to.request && request.emit == to.index {
             client.out.push(bytes, &mut self.pool);
             request.emit += 1;

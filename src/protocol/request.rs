@@ -323,8 +323,17 @@ pub struct Refused<'a> {
     pub noreply: bool,
     /// How many bytes after the request are its data block and are to be thrown away.
     pub swallow: usize,
-    /// The key whose old value a too large one would have replaced: memcached removes it.
-    pub evict: Option<&'a [u8]>,
+    /// The item whose old value a too large one would have replaced: memcached removes it.
+    pub evict: Option<Evicted<'a>>,
+}
+
+/// An item that is to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evicted<'a> {
+    /// The key as on the wire.
+    pub key: &'a [u8],
+    /// Whether it is base64.
+    pub base64: bool,
 }
 
 fn refused<'a>(error: ErrorKind, noreply: bool) -> Request<'a> {
@@ -534,7 +543,7 @@ fn store<'a>(
             error: ErrorKind::TooLarge,
             noreply,
             swallow: block_len,
-            evict: (command == StoreCommand::Set).then_some(key),
+            evict: (command == StoreCommand::Set).then_some(Evicted { key, base64: false }),
         }));
     }
     let total = line_len + block_len;
@@ -701,8 +710,10 @@ fn meta_set<'a>(rest: &'a [u8], buf: &'a [u8], line_len: usize, limits: &Limits)
     };
     if length as usize > limits.max_value {
         // Whatever the mode: unlike `add` and `append`, `ms` takes the old value along even with `ME` and `MA`.
-        // A base64 key would have to be deleted by its decoded form.
-        let evict = (!request.flags.base64).then_some(key);
+        let evict = Some(Evicted {
+            key,
+            base64: request.flags.base64,
+        });
         return at_line(ErrorKind::TooLarge, block_len, evict);
     }
     let total = line_len + block_len;

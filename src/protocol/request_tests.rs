@@ -119,16 +119,17 @@ fn refusals_have_memcacheds_text_and_swallow_what_has_a_length() {
 #[test]
 fn a_too_large_value_takes_the_old_one_with_it_only_where_it_would_replace_it() {
     let evict = |text: &'static [u8]| match one(text).1 {
-        Request::Refused(r) => r.evict,
+        Request::Refused(r) => r.evict.map(|e| (e.key, e.base64)),
         other => panic!("{other:?}"),
     };
-    assert_eq!(evict(b"set K 0 0 2000000\r\n"), Some(&b"K"[..]));
-    assert_eq!(evict(b"ms K 2000000 T0\r\n"), Some(&b"K"[..]));
+    assert_eq!(evict(b"set K 0 0 2000000\r\n"), Some((&b"K"[..], false)));
+    assert_eq!(evict(b"ms K 2000000 T0\r\n"), Some((&b"K"[..], false)));
     assert_eq!(evict(b"append K 0 0 2000000\r\n"), None);
     assert_eq!(evict(b"add K 0 0 2000000\r\n"), None);
     // Asked of memcached 1.6.18; 1.6.45's source says the same.
-    assert_eq!(evict(b"ms K 2000000 MA\r\n"), Some(&b"K"[..]));
-    assert_eq!(evict(b"ms K 2000000 ME\r\n"), Some(&b"K"[..]));
+    assert_eq!(evict(b"ms K 2000000 MA\r\n"), Some((&b"K"[..], false)));
+    assert_eq!(evict(b"ms K 2000000 ME\r\n"), Some((&b"K"[..], false)));
+    assert_eq!(evict(b"ms YWJj 2000000 b\r\n"), Some((&b"YWJj"[..], true)));
 }
 
 #[test]

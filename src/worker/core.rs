@@ -94,6 +94,8 @@ pub struct Core {
     pub stats: Arc<Stats>,
     pub(super) local: Box<dyn Local>,
     pub(super) draining: bool,
+    /// More than half of the memory that the worker may hold is in use.
+    pub(super) pressed: bool,
     /// At least how many connections wait for a client to read.
     pub(super) paused: usize,
 }
@@ -127,6 +129,7 @@ impl Core {
             stats,
             local,
             draining: false,
+            pressed: false,
             paused: 0,
         };
         core.apply(snapshot);
@@ -390,6 +393,7 @@ impl Core {
         } else {
             u64::MAX
         };
+        self.pressed = total > limit / 2;
         if total <= limit {
             return;
         }

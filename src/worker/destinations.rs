@@ -277,14 +277,16 @@ impl Core {
         let destination_id = up.destination;
         if let Some(to) = up.conn.streaming() {
             up.conn.extend_deadline(self.now.saturating_add(up.timeout));
+            // Others wait for this connection, too; so it stops for a slow reader only if memory is short.
             let limit = self.routing.snapshot.settings.client_bytes;
-            if let Some(client) = self.replies.client_of(to)
+            if self.pressed
+                && let Some(client) = self.replies.client_of(to)
                 && self
                     .replies
                     .client(client)
                     .is_some_and(|c| c.out.len() > limit)
             {
-                let until = self.now.saturating_add(up.timeout);
+                let until = self.now.saturating_add(up.timeout / 4);
                 up.paused = Some((client, until));
                 self.paused += 1;
                 self.timer = self.timer.min(until);
@@ -468,7 +470,7 @@ impl Core {
         }
         if let Some((client, _)) = stalled {
             tracing::warn!(
-                "closing a client that stopped reading in the middle of a large value: others wait for the connection"
+                "closing a client that does not read a large value while memory is short: others wait for the connection"
             );
             self.stats.worker.closed_connections.inc();
             self.replies.break_client(client);

@@ -99,23 +99,37 @@ impl Core {
         if let Some(client) = self.replies.client_mut(id) {
             client.swallow = refused.swallow;
         }
-        if let Some(key) = refused.evict {
-            // memcached drops the old value when a new one is too large; nobody waits for this.
-            let mut head = std::mem::take(&mut self.head);
-            head.clear();
-            write::delete(key, &mut head);
-            let op = Op::Command {
-                class: Class::Delete,
-                head: &head,
-                block: b"",
-                opaque: b"",
-            };
-            self.send(Ticket::NOBODY, key, op);
-            self.head = head;
+        if let Some(evicted) = refused.evict {
+            self.evict(&evicted);
         }
         if !refused.noreply {
             self.replies.local(id, refused.error.wire());
         }
+    }
+
+    /// memcached drops the old value when a new one is too large. Nobody waits for this.
+    fn evict(&mut self, evicted: &Evicted<'_>) {
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
+        let mut scratch = [0; MAX_DECODED];
+        let (key, class) = if evicted.base64 {
+            head.extend_from_slice(b"md ");
+            head.extend_from_slice(evicted.key);
+            head.extend_from_slice(b" b O0\r\n");
+            let key = meta::decode_key(evicted.key, &mut scratch).unwrap_or_default();
+            (key, Class::Meta { own_opaque: true })
+        } else {
+            write::delete(evicted.key, &mut head);
+            (evicted.key, Class::Delete)
+        };
+        let op = Op::Command {
+            class,
+            head: &head,
+            block: b"",
+            opaque: if evicted.base64 { b"0" } else { b"" },
+        };
+        self.send(Ticket::NOBODY, key, op);
+        self.head = head;
     }
 
     fn get(&mut self, id: u32, get: &Get<'_>) {
