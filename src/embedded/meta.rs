@@ -17,7 +17,29 @@ use crate::protocol::meta::{self, words};
 use crate::protocol::request::{Meta, MetaCommand};
 
 /// What `ma` says of any flag it does not like.
-pub const BAD_ARITHMETIC_FLAG: ErrorLine = b"CLIENT_ERROR invalid or duplicate flag\r\n";
+const BAD_ARITHMETIC_FLAG: ErrorLine = b"CLIENT_ERROR invalid or duplicate flag\r\n";
+
+/// The answer to a command line whose key does not decode.
+pub fn refuse_key(line: &[u8], now: Now) -> ErrorLine {
+    match words(line).next() {
+        Some(b"ma") => BAD_ARITHMETIC_FLAG,
+        Some(b"me") => ErrorKind::BadFormat.wire(),
+        Some(b"ms") => Flags::bad_key(after(line, 3), 3, now),
+        _ => Flags::bad_key(after(line, 2), 2, now),
+    }
+}
+
+/// What follows the first `count` words of a line.
+pub fn after(line: &[u8], count: usize) -> &[u8] {
+    let mut rest = line;
+    for _ in 0..count {
+        let start = rest.iter().position(|b| *b != b' ').unwrap_or(rest.len());
+        rest = rest.get(start..).unwrap_or_default();
+        let end = rest.iter().position(|b| *b == b' ').unwrap_or(rest.len());
+        rest = rest.get(end..).unwrap_or_default();
+    }
+    rest
+}
 
 /// What memcached finds wrong with an `ms` line before it has seen the data block, in its order: a bad flag, a
 /// mode that there is not, a value that is too large (the old one goes), an opaque token that is too long.
@@ -32,8 +54,7 @@ pub fn refuse_set(
 ) -> Result<(), ErrorLine> {
     let mut scratch = [0; meta::MAX_DECODED];
     let key = if meta::flags(flags_text).base64 {
-        meta::decode_key(key, &mut scratch)
-            .ok_or(b"CLIENT_ERROR error decoding key\r\n".as_slice())?
+        meta::decode_key(key, &mut scratch).ok_or(ErrorKind::BadKeyEncoding.wire())?
     } else {
         key
     };

@@ -2,7 +2,7 @@
 //!
 //! Which error wins is memcached's, too: too many words, then the first flag that is unknown or doubled, then
 //! the last token that does not parse. A flag that is known is accepted on every command, whether it means
-//! something there or not. That a key is base64 the request parser has dealt with.
+//! something there or not.
 
 use super::change::Mode;
 use super::item::Now;
@@ -62,6 +62,24 @@ pub struct Flags {
 impl Flags {
     /// Reads the flags; `before` is the number of words on the line before them.
     pub fn read(flags_text: &[u8], before: usize, now: Now) -> Result<Flags, ErrorLine> {
+        Flags::read_with(flags_text, before, true, now)
+    }
+
+    /// The error of a line whose key is said to be base64 and is not.
+    pub fn bad_key(flags_text: &[u8], before: usize, now: Now) -> ErrorLine {
+        match Flags::read_with(flags_text, before, false, now) {
+            Err(text) => text,
+            // There is no `b` after all.
+            Ok(_) => ErrorKind::BadKeyEncoding.wire(),
+        }
+    }
+
+    fn read_with(
+        flags_text: &[u8],
+        before: usize,
+        key_decodes: bool,
+        now: Now,
+    ) -> Result<Flags, ErrorLine> {
         if before + words(flags_text).count() > MAX_WORDS {
             return Err(b"CLIENT_ERROR options flags are too long\r\n");
         }
@@ -123,6 +141,10 @@ impl Flags {
                 b'q' => flags.quiet = true,
                 b'x' => flags.clear_value = true,
                 b'I' => flags.invalidate = true,
+                b'b' if !key_decodes => {
+                    bad = true;
+                    text = ErrorKind::BadKeyEncoding.wire();
+                }
                 b'b' | b'O' | b'P' | b'L' | b'k' | b's' | b't' | b'c' | b'f' => {}
                 _ => return Err(b"CLIENT_ERROR invalid flag\r\n"),
             }

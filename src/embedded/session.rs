@@ -330,19 +330,16 @@ fn put(store: &StoreRequest<'_>, items: &mut Items, now: Now) -> &'static [u8] {
 
 /// Answers a request that the parser refused. `bytes` begin with it.
 fn refuse(refused: &Refused<'_>, bytes: &[u8], items: &mut Items, now: Now, out: &mut Vec<u8>) {
-    let verb = words(bytes).next().unwrap_or_default();
+    let line = first_line(bytes);
     match refused.error {
         // The parser has seen the whole value; memcached looks at the line first.
         ErrorKind::BadChunk if refuse_block(bytes, items, now, out) => return,
-        ErrorKind::TooLarge if verb == b"ms" && refuse_block(bytes, items, now, out) => return,
-        ErrorKind::TooLarge => items.refuse_too_large(refused.evict),
-        // These two commands have texts of their own for a key that is no base64.
-        ErrorKind::BadKeyEncoding if verb == b"ma" => {
-            out.extend_from_slice(meta::BAD_ARITHMETIC_FLAG);
+        ErrorKind::TooLarge if line.starts_with(b"ms ") && refuse_block(bytes, items, now, out) => {
             return;
         }
-        ErrorKind::BadKeyEncoding if verb == b"me" => {
-            out.extend_from_slice(ErrorKind::BadFormat.wire());
+        ErrorKind::TooLarge => items.refuse_too_large(refused.evict),
+        ErrorKind::BadKeyEncoding => {
+            out.extend_from_slice(meta::refuse_key(line, now));
             return;
         }
         _ => {}
@@ -352,21 +349,26 @@ fn refuse(refused: &Refused<'_>, bytes: &[u8], items: &mut Items, now: Now, out:
     }
 }
 
+/// The line that `bytes` begin with, without its end.
+fn first_line(bytes: &[u8]) -> &[u8] {
+    match memchr(b'\n', bytes).and_then(|end| bytes.get(..end)) {
+        Some([line @ .., b'\r']) => line,
+        Some(line) => line,
+        None => b"",
+    }
+}
+
 /// Refuses a storage command by its line alone, if there is reason to, although the parser is content with it:
 /// the item would be too large with its key, or an `ms` has bad flags. The reply is then appended.
 fn refuse_block(bytes: &[u8], items: &mut Items, now: Now, out: &mut Vec<u8>) -> bool {
-    let line = match memchr(b'\n', bytes).and_then(|end| bytes.get(..end)) {
-        Some([line @ .., b'\r']) => line,
-        Some(line) => line,
-        None => return false,
-    };
+    let line = first_line(bytes);
     let mut fields = words(line);
     let mut field = || fields.next().unwrap_or_default();
     let (verb, key) = (field(), field());
     let length = |text| number::strict_i32(text).map_or(0, |len| len.unsigned_abs() as usize);
     if verb == b"ms" {
         let len = length(field());
-        let flags_text = tail(line, 3);
+        let flags_text = meta::after(line, 3);
         return match meta::refuse_set(key, len, flags_text, items, now) {
             Ok(()) => false,
             Err(reply) => {
@@ -384,18 +386,6 @@ fn refuse_block(bytes: &[u8], items: &mut Items, now: Now, out: &mut Vec<u8>) ->
         out.extend_from_slice(ErrorKind::TooLarge.wire());
     }
     true
-}
-
-/// What follows the first `count` words of a line.
-fn tail(line: &[u8], count: usize) -> &[u8] {
-    let mut rest = line;
-    for _ in 0..count {
-        let start = rest.iter().position(|b| *b != b' ').unwrap_or(rest.len());
-        rest = rest.get(start..).unwrap_or_default();
-        let end = memchr(b' ', rest).unwrap_or(rest.len());
-        rest = rest.get(end..).unwrap_or_default();
-    }
-    rest
 }
 
 #[cfg(test)]

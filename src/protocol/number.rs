@@ -50,11 +50,16 @@ pub fn u64(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// A signed 32-bit number (`safe_strtol`): expiry times and lengths.
+/// An expiry time (`safe_strtol`): parsed as 64 bits, kept as 32, so that 2^31 seconds mean a negative time.
 pub fn i32(text: &[u8]) -> Option<i32> {
-    let (negative, value) = strto(text)?;
-    let value = i64::try_from(value).ok()?;
-    i32::try_from(if negative { -value } else { value }).ok()
+    signed(text).map(|value| value as i32)
+}
+
+fn signed(text: &[u8]) -> Option<i64> {
+    match strto(text)? {
+        (false, value) => i64::try_from(value).ok(),
+        (true, value) => 0i64.checked_sub_unsigned(value),
+    }
 }
 
 /// A signed 32-bit number as memcached 1.6.45 reads the words its own tokenizer cut: data lengths, and the
@@ -67,7 +72,7 @@ pub fn strict_i32(text: &[u8]) -> Option<i32> {
     if text.len() > 11 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    i32(text)
+    i32::try_from(signed(text)?).ok()
 }
 
 /// Item flags: parsed as 64 bits, kept as 32, which is what memcached does with larger ones.
@@ -110,7 +115,12 @@ mod tests {
         assert_eq!(u64(b"5x"), None);
         assert_eq!(i32(b"-1"), Some(-1));
         assert_eq!(i32(b"2147483647"), Some(i32::MAX));
-        assert_eq!(i32(b"2147483648"), None);
+        // Asked of memcached 1.6.18: an expiry time of 2^32 + 100 is one of 100.
+        assert_eq!(i32(b"2147483648"), Some(i32::MIN));
+        assert_eq!(i32(b"4294967396"), Some(100));
+        assert_eq!(i32(b"9223372036854775807"), Some(-1));
+        assert_eq!(i32(b"9223372036854775808"), None);
+        assert_eq!(i32(b"-9223372036854775808"), Some(0));
         assert_eq!(i32(b"-2147483648"), Some(i32::MIN));
         assert_eq!(i32(b"99999999999999999999"), None);
         assert_eq!(strict_i32(b"-1"), Some(-1));

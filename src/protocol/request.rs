@@ -669,7 +669,7 @@ fn meta_request<'a>(
     }
     let flags = match command {
         MetaCommand::Debug => meta::Flags {
-            base64: meta::flags(flags_text).base64,
+            base64: words(flags_text).next() == Some(b"b"),
             ..meta::Flags::default()
         },
         _ => meta::flags(flags_text),
