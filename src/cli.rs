@@ -404,7 +404,7 @@ mod tests {
                 .get_after_help()
                 .map(ToString::to_string)
                 .unwrap_or_default();
-            assert!(help.lines().all(|line| line.len() < 80), "{help}");
+            assert!(help.lines().all(|line| line.len() <= 100), "{help}");
             assert!(
                 help.lines()
                     .filter(|line| line.starts_with("  ") && line.contains("ringroad "))

@@ -249,11 +249,10 @@ fn rest(text: &mut String, config: &Config) {
     let _ = writeln!(
         text,
         "\nLimits\n  \
-         a value: {}; a command line: {}, of a get: {}\n  \
+         a value: {}; the line of a get: {}\n  \
          a client: {} outstanding, {} of replies waiting\n  \
          a worker: {} of buffers; the process: {}",
         size(limits.max_value),
-        size(limits.max_line),
         size(limits.max_get_line),
         plural(limits.client_requests, "request"),
         size(limits.client_bytes),

@@ -168,9 +168,7 @@ pub enum FailoverOn {
 pub struct Limits {
     /// The largest value, in bytes.
     pub max_value: usize,
-    /// The longest command line other than a get's, in bytes.
-    pub max_line: usize,
-    /// The longest command line of a get, in bytes.
+    /// The longest command line of a get, in bytes; other lines have memcached's fixed bound.
     pub max_get_line: usize,
     /// Requests one client may have outstanding.
     pub client_requests: usize,
@@ -235,23 +233,6 @@ impl Config {
         }
     }
 
-    /// The settings in which `new` differs and that are taken over at start alone: a reload that brings such a
-    /// difference should say that it needs a restart.
-    #[must_use]
-    pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
-        let differences = [
-            ("listen", self.listen != new.listen),
-            ("workers", self.workers != new.workers),
-            ("log.format", self.log.format != new.log.format),
-            ("admin", self.admin != new.admin),
-        ];
-        differences
-            .into_iter()
-            .filter(|(_, differs)| *differs)
-            .map(|(key, _)| key)
-            .collect()
-    }
-
     /// The configuration as TOML with every setting written out; [`parse`] reads it as the same configuration.
     #[must_use]
     pub fn to_toml(&self) -> String {
@@ -312,7 +293,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_value: 1 << 20,
-            max_line: 8 << 10,
             max_get_line: 4 << 20,
             client_requests: 1024,
             client_bytes: 1 << 20,

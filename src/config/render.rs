@@ -28,7 +28,6 @@ pub(super) fn config(config: &Config) -> String {
     text.push_str("\n[limits]\n");
     for (key, bytes) in [
         ("max_value", limits.max_value),
-        ("max_line", limits.max_line),
         ("max_get_line", limits.max_get_line),
         ("client_bytes", limits.client_bytes),
         ("worker_bytes", limits.worker_bytes),

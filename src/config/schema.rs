@@ -296,7 +296,7 @@ pub const QUEUE: Section = Section {
             "bytes",
             "size from 64KiB to 1GiB",
             "\"4MiB\"",
-            "Bytes waiting to be sent, for each connection. A request for which there is no room is answered with an error at once.",
+            "Bytes waiting to be sent, for each connection. At the bound a request is answered with an error at once.",
         ),
     ],
 };
@@ -392,16 +392,10 @@ pub const LIMITS: Section = Section {
             "The largest value. A larger one is read and thrown away, and the client gets memcached's own error.",
         ),
         key(
-            "max_line",
-            "size from 2KiB to 1MiB",
-            "\"8KiB\"",
-            "The longest command line other than a get's.",
-        ),
-        key(
             "max_get_line",
             "size from 2KiB to 64MiB",
             "\"4MiB\"",
-            "The longest command line of a get, keys included. A whole line counts, not a part of it that has arrived.",
+            "The longest command line of a get, keys included. Other command lines have memcached's fixed bound.",
         ),
         key(
             "client_requests",

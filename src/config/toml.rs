@@ -299,7 +299,6 @@ fn limits(report: &mut Report<'_>, root: &Table<'_, '_>) -> Limits {
     const MIB: u64 = 1 << 20;
     const GIB: u64 = 1 << 30;
     table.size(report, "max_value", KIB..=128 * MIB, &mut limits.max_value);
-    table.size(report, "max_line", 2 * KIB..=MIB, &mut limits.max_line);
     table.size(
         report,
         "max_get_line",
@@ -330,18 +329,6 @@ fn limits(report: &mut Report<'_>, root: &Table<'_, '_>) -> Limits {
         1..=1_000_000,
         &mut limits.max_connections,
     );
-    if limits.max_get_line < limits.max_line {
-        let place = table
-            .get("max_get_line")
-            .or_else(|| table.get("max_line"))
-            .map_or(0..0, |entry| entry.place());
-        report
-            .error(place, "`max_get_line` is smaller than `max_line`")
-            .label(format!(
-                "must be at least {}",
-                super::show_size(limits.max_line as u64)
-            ));
-    }
     limits
 }
 

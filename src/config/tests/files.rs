@@ -1,7 +1,7 @@
 //! The example files in `config/` and the reference page: that they are right and complete.
 
 use super::super::*;
-use crate::hash::{Distribution, HashFunction};
+use crate::hash::{Distribution, HashFunction, WeightRule};
 
 const REFERENCE: &str = include_str!("../../docs/config.md");
 const COMPLETE: &str = include_str!("../../../config/ringroad.toml");
@@ -113,6 +113,23 @@ fn the_examples_show_every_key() {
     }
 }
 
+/// A row of the table of distributions.
+fn distribution(one: &Distribution) -> String {
+    let weights = match one.weights() {
+        WeightRule::None => "none",
+        WeightRule::Whole => "whole numbers",
+        WeightRule::Scale => "any",
+        WeightRule::Keep => "0 to 1",
+    };
+    let hash = one.default_hash().map(|hash| format!("`hash` (`{hash}`)"));
+    let salt = one.takes_salt().then(|| "`salt`".to_owned());
+    let points = one.takes_points().then(|| "`points`".to_owned());
+    let takes: Vec<String> = [hash, salt, points].into_iter().flatten().collect();
+    let order = if one.is_positional() { "matters" } else { "" };
+    let (what, takes) = (one.describe(), takes.join(", "));
+    format!("| `{one}` | {what} | {weights} | {takes} | {order} |\n")
+}
+
 /// The tables of the reference page are what the code prints; paste from the message if they differ.
 #[test]
 fn the_reference_has_every_key() {
@@ -132,10 +149,7 @@ fn the_reference_has_every_key() {
         };
         assert!(REFERENCE.contains(&heading), "{heading}");
     }
-    let names: String = Distribution::ALL
-        .iter()
-        .map(|one| format!("| `{one}` | {} |\n", one.describe()))
-        .collect();
+    let names: String = Distribution::ALL.iter().map(distribution).collect();
     assert!(
         REFERENCE.contains(&names),
         "the distributions should be\n\n{names}"

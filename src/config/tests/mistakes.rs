@@ -199,11 +199,6 @@ fn mistakes_are_named_with_their_place() {
             &["from 1KiB to 128MiB"],
         ),
         (
-            "{}[limits]\nmax_line = \"1MiB\"\nmax_get_line = \"8KiB\"",
-            (5, 16),
-            &["at least 1MiB"],
-        ),
-        (
             "{}[log]\nlevel = \"inof\"",
             (4, 9),
             &["\"inof\" is not a level", "error, warn, info"],

@@ -64,7 +64,6 @@ fn the_smallest_file_has_every_default() {
         route: Route::Pool(0),
         limits: Limits {
             max_value: 1 << 20,
-            max_line: 8 << 10,
             max_get_line: 4 << 20,
             client_requests: 1024,
             client_bytes: 1 << 20,
@@ -159,22 +158,6 @@ fn values_may_be_written_in_several_ways() {
     );
     assert_eq!(config.limits.max_value, 16 << 20);
     assert_eq!(config.admin.unwrap().listen.port(), 5001);
-}
-
-#[test]
-fn what_needs_a_restart_is_named() {
-    let old = good(MINIMAL).0;
-    let changed = MINIMAL.replace("5000", "5001").replace("11211", "11311");
-    let new = good(&format!(
-        "workers = 2\n{changed}[admin]\nlisten = \":5002\"\n[limits]\nmax_value = \"2MiB\""
-    ))
-    .0;
-    assert_eq!(old.needs_restart(&new), ["listen", "workers", "admin"]);
-    assert_eq!(
-        old.needs_restart(&old),
-        [""; 0],
-        "pools, routes and limits are taken over at once"
-    );
 }
 
 #[test]

@@ -145,7 +145,7 @@ prop_compose! {
         (port, mode) in (option::of(1u16..60_000), 0u32..=0o777),
         workers in option::of(1usize..=1024),
         (flush_all, miss_on_get_errors, drain) in (any::<bool>(), any::<bool>(), millis(0..3_600_000)),
-        (max_value, max_line, more) in (1usize << 10..=128 << 20, 2usize << 10..=1 << 20, 0usize..1 << 20),
+        (max_value, max_get_line) in (1usize << 10..=128 << 20, 2usize << 10..=64 << 20),
         (client_requests, max_connections) in (1usize..=1_000_000, 1usize..=1_000_000),
         (client_bytes, worker_bytes) in (64usize << 10..=1 << 30, 1usize << 20..=1 << 36),
         format in proptest::sample::select(LogFormat::ALL),
@@ -159,7 +159,7 @@ prop_compose! {
         let mut listen = vec![Listen::Unix { path: "/run/r.sock".into(), mode }];
         listen.extend(port.map(|port| Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], port)))));
         let limits = Limits {
-            max_value, max_line, max_get_line: max_line + more, client_requests, client_bytes, worker_bytes, max_connections,
+            max_value, max_get_line, client_requests, client_bytes, worker_bytes, max_connections,
         };
         let admin = port.map(|port| Admin { listen: SocketAddr::from(([127, 0, 0, 1], port + 1)) });
         let log = Log { level: "warn,ringroad::config=debug".to_owned(), format };
