@@ -51,7 +51,7 @@ pub(super) fn config(config: &Config) -> String {
 }
 
 fn pool(text: &mut String, pool: &Pool) {
-    let _ = writeln!(text, "\n[pools.{}]", quoted(&pool.name));
+    let _ = writeln!(text, "\n[pools.{}]", key(&pool.name));
     line(text, "servers", list(pool.servers.iter().map(server)));
     let placement = &pool.placement;
     line(text, "distribution", quoted(placement.distribution.name()));
@@ -168,6 +168,15 @@ fn route(config: &Config, node: &Route) -> String {
 
 fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
+}
+
+/// A key, in quotes only if it needs them.
+fn key(name: &str) -> String {
+    let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    if !name.is_empty() && name.bytes().all(bare) {
+        return name.to_owned();
+    }
+    quoted(name)
 }
 
 /// A basic TOML string on one line.
