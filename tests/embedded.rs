@@ -7,6 +7,14 @@
 //!
 //! Without a `memcached` on the PATH the comparison is skipped and says so.
 
+// Helpers of tests: a failed unwrap is a failed test, and clippy's exemption covers only test functions.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;

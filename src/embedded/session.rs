@@ -17,7 +17,7 @@ use super::meta;
 use super::stats;
 use super::store::{Items, Store};
 use crate::protocol::error::ErrorKind;
-use crate::protocol::meta::words;
+use crate::protocol::meta::{MAX_DECODED, words};
 use crate::protocol::number;
 use crate::protocol::request::{
     Get, Limits, MAX_UNFINISHED_LINE, Parsed, Refused, Request, Store as StoreRequest,
@@ -337,7 +337,11 @@ fn refuse(refused: &Refused<'_>, bytes: &[u8], items: &mut Items, now: Now, out:
         ErrorKind::TooLarge if line.starts_with(b"ms ") && refuse_block(bytes, items, now, out) => {
             return;
         }
-        ErrorKind::TooLarge => items.refuse_too_large(refused.evict),
+        ErrorKind::TooLarge => {
+            let mut scratch = [0; MAX_DECODED];
+            let evicted = refused.evict.as_ref().map(|e| e.item_key(&mut scratch));
+            items.refuse_too_large(evicted);
+        }
         ErrorKind::BadKeyEncoding => {
             out.extend_from_slice(meta::refuse_key(line, now));
             return;

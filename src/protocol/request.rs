@@ -306,11 +306,16 @@ impl<'a> Meta<'a> {
     where
         'a: 'k,
     {
-        if !self.flags.base64 {
-            return self.key;
-        }
+        item_key(self.key, self.flags.base64, scratch)
+    }
+}
+
+fn item_key<'k>(key: &'k [u8], base64: bool, scratch: &'k mut [u8; meta::MAX_DECODED]) -> &'k [u8] {
+    if base64 {
         // parse() has refused keys that don't decode.
-        meta::decode_key(self.key, scratch).unwrap_or_default()
+        meta::decode_key(key, scratch).unwrap_or_default()
+    } else {
+        key
     }
 }
 
@@ -334,6 +339,16 @@ pub struct Evicted<'a> {
     pub key: &'a [u8],
     /// Whether it is base64.
     pub base64: bool,
+}
+
+impl<'a> Evicted<'a> {
+    /// The bytes that decide where the item lives: the key, decoded if it is base64.
+    pub fn item_key<'k>(&self, scratch: &'k mut [u8; meta::MAX_DECODED]) -> &'k [u8]
+    where
+        'a: 'k,
+    {
+        item_key(self.key, self.base64, scratch)
+    }
 }
 
 fn refused<'a>(error: ErrorKind, noreply: bool) -> Request<'a> {

@@ -7,7 +7,9 @@ use super::hub::{Frame, Retained};
 use crate::client::replies::{MoreKeys, Mute, Shape, WINDOW};
 use crate::protocol::error::ErrorKind;
 use crate::protocol::meta::{self, MAX_DECODED};
-use crate::protocol::request::{Get, GetCommand, Meta, MetaCommand, Refused, Request, Store};
+use crate::protocol::request::{
+    Evicted, Get, GetCommand, Meta, MetaCommand, Refused, Request, Store,
+};
 use crate::protocol::write;
 use crate::route::exec::Plan;
 use crate::route::tree::{NodeId, Step};
@@ -112,16 +114,16 @@ impl Core {
         let mut head = std::mem::take(&mut self.head);
         head.clear();
         let mut scratch = [0; MAX_DECODED];
-        let (key, class) = if evicted.base64 {
+        let class = if evicted.base64 {
             head.extend_from_slice(b"md ");
             head.extend_from_slice(evicted.key);
             head.extend_from_slice(b" b O0\r\n");
-            let key = meta::decode_key(evicted.key, &mut scratch).unwrap_or_default();
-            (key, Class::Meta { own_opaque: true })
+            Class::Meta { own_opaque: true }
         } else {
             write::delete(evicted.key, &mut head);
-            (evicted.key, Class::Delete)
+            Class::Delete
         };
+        let key = evicted.item_key(&mut scratch);
         let op = Op::Command {
             class,
             head: &head,
