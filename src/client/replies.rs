@@ -292,6 +292,12 @@ impl Replies {
         self.clients.len()
     }
 
+    /// How many requests there are, of all clients.
+    #[cfg(test)]
+    pub fn outstanding(&self) -> usize {
+        self.requests.len()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty()
@@ -540,6 +546,10 @@ impl Replies {
             return;
         };
         let client = request.client;
+        if matches!(request.shape, Shape::Broadcast(_)) {
+            // Its one slot stays open until all servers have answered.
+            return self.broadcast_answer(to, Some(failure));
+        }
         match request.slot(to.index) {
             // Half a value has been sent; there is no way to take it back.
             Some(Slot::Direct) => return self.break_client(client),
@@ -558,7 +568,7 @@ impl Replies {
             }
             Shape::Line(Mute::All) => self.hide(to),
             Shape::Line(_) => self.deliver(to, failure.wire()),
-            Shape::Broadcast(_) => self.broadcast_answer(to, Some(failure)),
+            Shape::Broadcast(_) => {}
             Shape::MetaGet(mute) => {
                 let text = std::mem::take(&mut request.held);
                 // An error line of the server is about the command itself (a bad flag), not about the item.

@@ -10,3 +10,5 @@ mod destinations;
 mod dispatch;
 pub mod driver;
 mod hub;
+#[cfg(test)]
+mod model_tests;

@@ -1,0 +1,97 @@
+//! The worker's core against a model: clients, memcacheds and a network that are simulated.
+//!
+//! A run is drawn by proptest ([`plan`]): requests, turns of the event loop, faults, reloads, time. Bytes
+//! travel in random pieces, in a random order ([`sim`]). Every client checks every byte it gets ([`client`]):
+//! replies come in the order of the requests, one each, well-formed; a value is of the key that was asked
+//! for; an error or a false miss only if a server of that key had a fault meanwhile; and of its own keys it
+//! knows what they must hold ([`oracle`]), exactly if nothing went wrong. After the faults have ended,
+//! everything must be answered, every server be in service again, and nothing be left in any table.
+//!
+//! `MODEL_CASES=50000 cargo test --release --lib model_tests` runs for longer.
+
+mod client;
+mod env;
+mod memcached;
+mod oracle;
+mod plan;
+mod requests;
+mod sim;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config as Runs, TestRunner};
+
+use plan::{Act, Rng, Setup, Step, What};
+use sim::Sim;
+
+/// Runs in `cargo test`.
+const CASES: u32 = 300;
+
+fn run(setup: Setup, steps: Vec<Step>) {
+    let timeout = setup.timeout();
+    let mut rng = Rng(setup.seed);
+    let mut sim = Sim::new(setup);
+    for step in steps {
+        match step {
+            Step::Request { client, what, seed } => sim.ask(client, what, &mut Rng(seed)),
+            Step::Turns { count, seed } => {
+                let mut rng = Rng(seed);
+                for _ in 0..count {
+                    sim.turn(&mut rng);
+                }
+            }
+            Step::Fault {
+                server,
+                fault,
+                seed,
+            } => sim.fault(server, fault, &mut Rng(seed)),
+            Step::Pass(thousandths) => {
+                if sim.env.setup.faults {
+                    sim.pass(timeout * thousandths / 1000, &mut rng);
+                }
+            }
+            Step::Reload(variant) => sim.reload(variant),
+            Step::Client { client, act, seed } => sim.act(client, act, &mut Rng(seed)),
+        }
+    }
+    sim.heal();
+    sim.settle(&mut rng);
+    sim.be_strict();
+    for index in 0..sim.clients.len() {
+        sim.assume_nothing(index);
+        for n in 0..9 {
+            let key = sim.clients[index].own_key(n);
+            for what in [What::Set, What::Get, What::MetaGet, What::MetaSet, What::Get] {
+                sim.converse(index, what, key.clone(), &mut rng);
+            }
+        }
+    }
+    for index in 0..sim.clients.len() {
+        for _ in 0..5 {
+            sim.ask(index, What::Get, &mut rng);
+        }
+        let leave = [Act::Quit, Act::HalfClose, Act::Vanish, Act::VanishMidRequest];
+        let act = *rng.pick(&leave);
+        sim.act(index, act, &mut rng);
+    }
+    sim.turn(&mut rng);
+    sim.check_empty(&mut rng);
+}
+
+#[test]
+fn the_core_behaves_like_one_memcached_that_never_mixes_anything_up() {
+    let cases = std::env::var("MODEL_CASES")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let runs = Runs {
+        cases: cases.unwrap_or(CASES),
+        max_shrink_iters: 4000,
+        failure_persistence: None,
+        ..Runs::default()
+    };
+    TestRunner::new(runs)
+        .run(&(plan::setup(), plan::steps()), |(setup, steps)| {
+            run(setup, steps);
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+}

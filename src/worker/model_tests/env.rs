@@ -1,0 +1,206 @@
+//! What clients and servers of a run have in common: where keys live, and what has gone wrong so far.
+//!
+//! A reply may be an error, or a miss that isn't one, only if a server of its key had a fault while the
+//! request was under way. Whether it had is read off a fingerprint of that server's figures and of the
+//! faults that were put in; it is taken when a request is made and compared when its reply is read.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex};
+
+use super::oracle::{Rules, records};
+use super::plan::{Fault, Setup, Shape};
+use crate::config::{Config, Route};
+use crate::route::compile::Snapshot;
+use crate::stats;
+use crate::worker::core::Local;
+
+/// The figures of all destinations that were ever opened, by their server's name.
+pub type Figures = Arc<Mutex<Vec<(String, Arc<stats::Destination>)>>>;
+
+/// The router's own answers.
+pub struct Answers {
+    pub figures: Figures,
+}
+
+pub const VERSION: &[u8] = b"VERSION 1.6.45-model\r\n";
+pub const STATS: &[u8] = b"STAT a 1\r\nSTAT b 2\r\nEND\r\n";
+
+impl Local for Answers {
+    fn version(&self) -> &[u8] {
+        VERSION
+    }
+
+    fn stats(&mut self, _args: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(STATS);
+    }
+
+    fn opened(&mut self, name: &str, figures: Arc<stats::Destination>) {
+        let entry = (name.to_owned(), figures);
+        self.figures.lock().unwrap().push(entry);
+    }
+
+    fn closed(&mut self, _figures: &Arc<stats::Destination>) {}
+}
+
+pub struct Env {
+    pub setup: Setup,
+    pub config: Config,
+    pub snapshot: Arc<Snapshot>,
+    /// Counts reloads.
+    pub epoch: u32,
+    pub figures: Figures,
+    /// Faults put into each server.
+    pub injected: Vec<u64>,
+    /// Which key each record was written for.
+    written: HashMap<(u64, u64), Vec<u8>>,
+    next: u64,
+    /// All is well now: nothing may fail, whatever the setup.
+    pub strict: bool,
+}
+
+impl Env {
+    pub fn new(setup: Setup, figures: Figures) -> Env {
+        let config = setup.config(0);
+        let snapshot = Arc::new(setup.snapshot(0));
+        Env {
+            injected: vec![0; setup.servers],
+            setup,
+            config,
+            snapshot,
+            epoch: 0,
+            figures,
+            written: HashMap::new(),
+            next: 1,
+            strict: false,
+        }
+    }
+
+    /// A number nobody else has.
+    pub fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Notes that a record is about to be written.
+    pub fn writes(&mut self, writer: u64, number: u64, key: &[u8]) {
+        self.written.insert((writer, number), key.to_vec());
+    }
+
+    /// The pools that a key may be sent to, and whether a reply decides which.
+    fn pools(&self, key: &[u8]) -> (Vec<usize>, bool) {
+        let mut pools = Vec::new();
+        let mut decides = false;
+        let mut todo = vec![&self.config.route];
+        while let Some(route) = todo.pop() {
+            match route {
+                Route::Pool(pool) => pools.push(*pool),
+                Route::Prefix { prefixes, default } => todo.push(
+                    prefixes
+                        .iter()
+                        .find(|(prefix, _)| key.starts_with(prefix))
+                        .map_or(&**default, |(_, route)| route),
+                ),
+                Route::Failover { children, .. } => {
+                    decides = true;
+                    todo.extend(children);
+                }
+                Route::WarmUp { cold, warm, .. } => {
+                    decides = true;
+                    todo.extend([&**cold, &**warm]);
+                }
+            }
+        }
+        (pools, decides)
+    }
+
+    /// The numbers of the servers that may get a key.
+    pub fn servers(&self, key: &[u8]) -> Vec<usize> {
+        let (pools, _) = self.pools(key);
+        let place = |pool: &usize| {
+            let pool = &self.snapshot.pools[*pool];
+            let spec = &pool.servers[pool.selector.select(key)];
+            number_of(&spec.name)
+        };
+        pools.iter().map(place).collect()
+    }
+
+    /// Whether the key's route depends on replies.
+    pub fn decides(&self, key: &[u8]) -> bool {
+        self.pools(key).1
+    }
+
+    /// A fingerprint of everything that has gone wrong with the servers of a key.
+    pub fn disturbance(&self, key: &[u8]) -> u64 {
+        if !self.setup.faults || self.strict {
+            return 0;
+        }
+        let mut hasher = DefaultHasher::new();
+        self.epoch.hash(&mut hasher);
+        let figures = self.figures.lock().unwrap();
+        for server in self.servers(key) {
+            self.injected[server].hash(&mut hasher);
+            for (_, f) in figures.iter().filter(|(name, _)| number_of(name) == server) {
+                for counter in [
+                    &f.timeouts,
+                    &f.failures,
+                    &f.connects,
+                    &f.connections,
+                    &f.downs,
+                    &f.down,
+                ] {
+                    counter.get().hash(&mut hasher);
+                }
+            }
+        }
+        hasher.finish()
+    }
+
+    pub fn rules(&self, disturbed: bool) -> Rules {
+        Rules {
+            disturbed: disturbed && !self.strict,
+            vanish: (self.setup.flush || self.setup.allows(Fault::Restart)) && !self.strict,
+            appear: matches!(self.setup.route, Shape::WarmUp | Shape::WarmUpOfFailover),
+        }
+    }
+
+    /// Panics unless the value (or its beginning) was written for this key.
+    pub fn check_value(&self, key: &[u8], value: &[u8], whole: bool) {
+        if let Some(code) = numeric(key) {
+            let text = std::str::from_utf8(value).unwrap_or("no text");
+            if whole {
+                let number = text.trim_end().parse::<u64>().unwrap_or(0);
+                assert_eq!(number / NUMBERS, code, "{}: {text}", key.escape_ascii());
+            }
+            return;
+        }
+        match records(key, value, whole) {
+            Ok(found) => {
+                for record in found {
+                    let owner = self.written.get(&record);
+                    assert_eq!(owner.map(|k| &k[..]), Some(key), "record {record:?}");
+                }
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// A numeric key's values lie in a range of this length of their own.
+pub const NUMBERS: u64 = 1_000_000;
+
+/// For keys of numbers (`a:<client>:#<n>`): which range its values lie in.
+pub fn numeric(key: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(key).ok()?;
+    let mut parts = text.split(':');
+    let prefix = u64::from(parts.next()?.bytes().next()?);
+    let client: u64 = parts.next()?.parse().ok()?;
+    let n: u64 = parts.next()?.strip_prefix('#')?.parse().ok()?;
+    Some((client * 256 + prefix) * 4 + n)
+}
+
+/// A server's number from its name, `127.0.0.1:1000` and up.
+pub fn number_of(name: &str) -> usize {
+    let port: usize = name.rsplit(':').next().and_then(|p| p.parse().ok()).unwrap();
+    port - 1000
+}
