@@ -37,6 +37,8 @@ pub struct Client {
     pub requests: u32,
     /// Keys without an answer.
     pub keys: u32,
+    /// Its last request is a long get with keys that have not been asked for yet.
+    parked: bool,
     /// What a reply's length is expected to be, in bytes: the longest lately.
     average: u32,
     /// In [`Replies::dirty`].
@@ -243,6 +245,7 @@ impl Replies {
             tail: NONE,
             requests: 0,
             keys: 0,
+            parked: false,
             average: FIRST_AVERAGE,
             dirty: false,
             closing: false,
@@ -321,13 +324,15 @@ impl Replies {
     }
 
     /// Whether the client may ask for more: `max_requests` outstanding, `max_bytes` of replies waiting or,
-    /// going by its average, to be expected.
+    /// going by its average, to be expected. Nothing overtakes the keys of a long get that are still to be
+    /// asked for, or a `set` behind it would be executed before it.
     pub fn has_room(&self, id: u32, max_requests: usize, max_bytes: usize) -> bool {
         let Some(client) = self.clients.get(id as usize) else {
             return false;
         };
         let expected = client.keys as usize * client.average as usize;
-        (client.requests as usize) < max_requests
+        !client.parked
+            && (client.requests as usize) < max_requests
             && client.out.len() < max_bytes
             && (client.keys == 0 || client.out.len() + expected < max_bytes)
     }
@@ -404,19 +409,21 @@ impl Replies {
 
     /// Parks the keys of a long get that are not asked for yet.
     pub fn park(&mut self, to: Ticket, more: MoreKeys) {
-        if let Some(request) = self.live(to) {
-            request.more = Some(Box::new(more));
-        }
+        self.repark(to.request, to.serial, Box::new(more));
     }
 
-    /// Takes the parked keys of a request, if it is still wanted, with its client.
+    /// Takes the parked keys of a request, if it is still wanted and few of the keys it has asked for are
+    /// under way, with its client.
     pub fn unpark(&mut self, request: u32, serial: u32) -> Option<(u32, Box<MoreKeys>)> {
         let request = self
             .requests
             .get_mut(request as usize)
-            .filter(|r| r.serial == serial)?;
-        let client = request.client;
-        request.more.take().map(|more| (client, more))
+            .filter(|r| r.serial == serial && r.wants_more())?;
+        let id = request.client;
+        if let Some(client) = self.clients.get_mut(id as usize) {
+            client.parked = false;
+        }
+        request.more.take().map(|more| (id, more))
     }
 
     /// Parks them again.
@@ -425,6 +432,9 @@ impl Replies {
             && request.serial == serial
         {
             request.more = Some(more);
+            if let Some(client) = self.clients.get_mut(request.client as usize) {
+                client.parked = true;
+            }
         }
     }
 

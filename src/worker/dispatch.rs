@@ -196,6 +196,10 @@ impl Core {
             more.at += skipped + len;
             asked += 1;
         }
+        let rest = more.text.get(more.at..).unwrap_or_default();
+        if rest.iter().all(|b| *b == b' ') {
+            return;
+        }
         self.replies.repark(request, serial, more);
     }
 

@@ -9,6 +9,7 @@
 //!
 //! `MODEL_CASES=50000 cargo test --release --lib model_tests` runs for longer.
 
+mod cases;
 mod client;
 mod env;
 mod memcached;
@@ -17,7 +18,6 @@ mod plan;
 mod requests;
 mod sim;
 
-use proptest::prelude::*;
 use proptest::test_runner::{Config as Runs, TestRunner};
 
 use plan::{Act, Rng, Setup, Step, What};

@@ -163,7 +163,7 @@ impl Client {
         self.own_key(3 + rng.below(3))
     }
 
-    fn get(&mut self, env: &Env, command: &str, keys: &[Vec<u8>]) {
+    pub fn get(&mut self, env: &Env, command: &str, keys: &[Vec<u8>]) {
         let mut line = command.as_bytes().to_vec();
         for key in keys {
             line.push(b' ');

@@ -672,6 +672,23 @@ impl Sim {
         self.settle(rng);
     }
 
+    /// One turn in which everything moves.
+    pub fn smooth_turn(&mut self, rng: &mut Rng) {
+        self.smooth = true;
+        self.turn(rng);
+        self.smooth = false;
+    }
+
+    /// Sends a `get` for these keys.
+    pub fn get(&mut self, index: usize, keys: &[Vec<u8>]) {
+        self.clients[index].get(&self.env, "get", keys);
+    }
+
+    /// Bytes that a client has sent and the router not read.
+    pub fn unread(&self, index: usize) -> usize {
+        self.clients[index].outgoing.len()
+    }
+
     /// Nothing may be left behind once all clients are gone.
     pub fn check_empty(&mut self, rng: &mut Rng) {
         let ids: Vec<u32> = self.clients.iter().map(|c| c.id).collect();
