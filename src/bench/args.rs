@@ -38,7 +38,7 @@ endpoint that stalls is charged for every request it kept waiting.";
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Endpoint: HOST:PORT, [IPv6]:PORT or unix:PATH
+    /// Endpoint: HOST:PORT (an IPv6 address in brackets) or unix:PATH
     #[arg(long, short, value_name = "ADDR", default_value = "127.0.0.1:5000")]
     pub target: Target,
 

@@ -14,6 +14,7 @@
 //!
 //! The generator knows nothing of the router: it must measure any endpoint alike, and must not share
 //! the router's mistakes.
+//! How to use it and how to read what it says: [`crate::docs::benchmarks`].
 
 mod args;
 mod conn;
