@@ -475,3 +475,7 @@ fn encode_key(key: &[u8], out: &mut Vec<u8>) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "meta_tests.rs"]
+mod tests;

@@ -210,13 +210,27 @@ async fn accept(listener: TcpListener, store: Arc<Store>) {
         }
         // Replies are small and wanted at once. It only fails if the connection is gone.
         let _ = socket.set_nodelay(true);
-        let number = traffic.joined(peer);
-        let (store, scratch) = (store.clone(), scratch.clone());
+        let seat = Seat {
+            number: traffic.joined(peer),
+            store: store.clone(),
+        };
+        let scratch = scratch.clone();
         tokio::task::spawn_local(async move {
             // An error is a connection that broke; the client knows.
-            let _ = serve(socket, &store, &scratch).await;
-            store.traffic().left(number);
+            let _ = serve(socket, &seat.store, &scratch).await;
         });
+    }
+}
+
+/// A connection's place among those that are counted; free again however the connection ends.
+struct Seat {
+    number: usize,
+    store: Arc<Store>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.store.traffic().left(self.number);
     }
 }
 
@@ -307,3 +321,7 @@ async fn send(socket: &TcpStream, mut unsent: &[u8]) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

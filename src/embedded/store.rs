@@ -1,11 +1,12 @@
 //! The items of one embedded server, on a weighted quick_cache behind one lock.
 //!
-//! Conditional changes are in [`super::change`]. Every command runs under the lock from its first look at an item to its last change, so `cas`, `add`,
-//! `incr` and the rest are atomic however many connections there are. A server's connections share one thread,
-//! so the lock is free nearly always.
+//! Every command runs under the lock from its first look at an item to its last change, so `cas`, `add`, `incr`
+//! and the rest, which are in [`super::change`], are atomic however many connections there are. A server's
+//! connections share one thread, so the lock is free nearly always.
 //!
 //! Invariants: the weight, which is memcached's item size plus what the cache's own structures take, never
-//! exceeds the memory limit after a command; an expired or flushed item is never seen; cas values only grow.
+//! exceeds the memory limit after a command; what was just stored is there; an expired or flushed item is never
+//! seen; no two changes get the same cas value, unless a client chooses one.
 //! The time comes with each call. This module knows neither the protocol's syntax nor sockets.
 
 use std::cell::Cell;
