@@ -178,7 +178,11 @@ impl Cluster {
 
     /// `n` servers, with a changed configuration.
     pub fn with(n: usize, change: impl FnOnce(Setup) -> Setup) -> Cluster {
-        let servers = Memcached::several(n);
+        Cluster::of(Memcached::several(n), change)
+    }
+
+    /// These servers, with a changed configuration.
+    pub fn of(servers: Vec<Memcached>, change: impl FnOnce(Setup) -> Setup) -> Cluster {
         let router = change(Setup::before(&servers)).start();
         Cluster { servers, router }
     }

@@ -445,6 +445,7 @@ fn bad(rng: &mut Rng, keys: &Keys) -> Step {
             "mz k\r\n",
         ])),
         46 => send(format!("{}\r\n", "x".repeat(rng.between(100, 1900)))),
+        _ if rng.chance(80) => send("bogus\r\n"),
         _ => {
             let body = "b".repeat(1_100_000);
             let verb = rng.choose(&["set", "add", "append", "replace"]);
