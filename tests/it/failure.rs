@@ -10,7 +10,7 @@ use crate::support::client::Client;
 use crate::support::port::Port;
 use crate::support::rng::Rng;
 use crate::support::router::{Cluster, Setup};
-use crate::support::{eventually, show};
+use crate::support::{SetOnDrop, eventually, show};
 
 /// Recovers fast, so that tests need not wait.
 pub const QUICK_PROBES: &str = "tko = { after = 3, probe_min = \"20ms\", probe_max = \"100ms\" }";
@@ -272,6 +272,7 @@ fn servers_killed_and_restarted_under_load() {
     let (done, asked, failed) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let clients: Vec<Client> = (0..8).map(|_| cluster.client()).collect();
     std::thread::scope(|scope| {
+        let stop = SetOnDrop(&done);
         let storms: Vec<_> = clients
             .into_iter()
             .enumerate()
@@ -294,7 +295,7 @@ fn servers_killed_and_restarted_under_load() {
             cluster.servers[round % 3].restart();
         }
         progress(200);
-        done.store(true, Ordering::Relaxed);
+        drop(stop);
     });
     assert!(
         failed.load(Ordering::Relaxed) > 0,

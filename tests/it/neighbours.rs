@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::support::SetOnDrop;
 use crate::support::client::Client;
 use crate::support::rng::Rng;
 use crate::support::router::Cluster;
@@ -160,6 +161,7 @@ fn a_neighbour_who_misbehaves_goes_unnoticed() {
     let done = AtomicBool::new(false);
     let rounds = AtomicU64::new(0);
     std::thread::scope(|scope| {
+        let stop = SetOnDrop(&done);
         let victims: Vec<_> = (0..2)
             .map(|seed| {
                 let (c, done, rounds) = (cluster.client(), &done, &rounds);
@@ -181,7 +183,7 @@ fn a_neighbour_who_misbehaves_goes_unnoticed() {
         {
             std::thread::yield_now();
         }
-        done.store(true, Ordering::Relaxed);
+        drop(stop);
         for (i, v) in victims.into_iter().enumerate() {
             assert!(
                 v.join().is_ok(),

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::support::client::Client;
-use crate::support::eventually;
 use crate::support::memcached::Memcached;
 use crate::support::port::Port;
 use crate::support::router::{Ringroad, Setup};
+use crate::support::{SetOnDrop, eventually};
 
 /// Two sets of servers and a router that starts with the first.
 struct Bench {
@@ -47,6 +47,7 @@ fn under_traffic(bench: &Bench, clients: usize, change: impl FnOnce(&dyn Fn(u64)
     let done = AtomicBool::new(false);
     let count = AtomicU64::new(0);
     std::thread::scope(|scope| {
+        let stop = SetOnDrop(&done);
         let threads: Vec<_> = (0..clients)
             .map(|i| {
                 let (mut c, done, count) = (bench.router.client(), &done, &count);
@@ -79,7 +80,7 @@ fn under_traffic(bench: &Bench, clients: usize, change: impl FnOnce(&dyn Fn(u64)
         progress(100);
         change(&progress);
         progress(100);
-        done.store(true, Ordering::Relaxed);
+        drop(stop);
         for thread in threads {
             assert!(
                 thread.join().is_ok(),

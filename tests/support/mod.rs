@@ -18,6 +18,7 @@ pub mod rng;
 pub mod router;
 pub mod scripted;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything may take that should happen at once. Generous: CI machines are slow and shared.
@@ -42,6 +43,15 @@ pub fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
         found.is_some()
     });
     found.unwrap()
+}
+
+/// Sets a flag when dropped: threads that run until the flag is set end even if the test fails before it sets it.
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Bytes for a failure message: escaped, and cut in the middle if long.
