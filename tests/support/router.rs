@@ -42,8 +42,10 @@ impl Setup {
         self
     }
 
-    /// A line of the pool, e.g. `timeout = "200ms"`.
+    /// A line of the pool, e.g. `timeout = "200ms"`; takes the place of an earlier one for the same key.
     pub fn pool(mut self, line: &str) -> Setup {
+        let key = |line: &str| line.split('=').next().map(|k| k.trim().to_owned());
+        self.pool.retain(|earlier| key(earlier) != key(line));
         self.pool.push(line.to_owned());
         self
     }
