@@ -32,11 +32,13 @@ impl Bench {
     }
 
     /// Which set a key that is stored now goes to.
-    fn goes_to_new(&self, c: &mut Client, key: &str) -> bool {
+    fn goes_to_new(&self, c: &mut Client) -> bool {
+        // A key of its own each time: a reload may come at any moment, also just after this.
+        static PROBES: AtomicU64 = AtomicU64::new(0);
+        let key = format!("probe{}", PROBES.fetch_add(1, Ordering::Relaxed));
         c.ask(format!("set {key} 0 0 1\r\nx\r\n"), "STORED\r\n");
-        let new = self.new.iter().filter(|s| s.holds(key)).count();
-        let old = self.old.iter().filter(|s| s.holds(key)).count();
-        c.ask(format!("delete {key}\r\n"), "DELETED\r\n");
+        let new = self.new.iter().filter(|s| s.holds(&key)).count();
+        let old = self.old.iter().filter(|s| s.holds(&key)).count();
         assert_eq!(new + old, 1, "{key} is on {new} new and {old} old servers");
         new == 1
     }
@@ -95,7 +97,7 @@ fn sighup_applies_a_new_configuration_under_traffic() {
     let mut bench = Bench::start();
     let pid = bench.router.process().pid();
     let mut c = bench.router.client();
-    assert!(!bench.goes_to_new(&mut c, "probe"));
+    assert!(!bench.goes_to_new(&mut c));
     under_traffic(&bench, 6, |progress| {
         for round in 0..6 {
             let to_new = round % 2 == 0;
@@ -104,13 +106,13 @@ fn sighup_applies_a_new_configuration_under_traffic() {
             bench.router.hup();
             let mut c = bench.router.client();
             eventually("the new servers are used", || {
-                bench.goes_to_new(&mut c, "probe") == to_new
+                bench.goes_to_new(&mut c) == to_new
             });
             progress(50);
         }
     });
     // The connection from before the reloads still lives, and speaks to the servers of now.
-    assert!(!bench.goes_to_new(&mut c, "probe"));
+    assert!(!bench.goes_to_new(&mut c));
     assert!(bench.router.process().is_running());
     assert_eq!(bench.router.process().pid(), pid);
 }
@@ -119,12 +121,10 @@ fn sighup_applies_a_new_configuration_under_traffic() {
 fn a_changed_file_is_noticed_without_a_signal() {
     let bench = Bench::start();
     let mut c = bench.router.client();
-    assert!(!bench.goes_to_new(&mut c, "probe"));
+    assert!(!bench.goes_to_new(&mut c));
     under_traffic(&bench, 2, |_| {
         bench.router.write_config(&Bench::setup(&bench.new));
-        eventually("the changed file is applied", || {
-            bench.goes_to_new(&mut c, "probe")
-        });
+        eventually("the changed file is applied", || bench.goes_to_new(&mut c));
     });
 }
 
@@ -147,10 +147,10 @@ fn a_swapped_symlink_is_noticed_as_a_mounted_configmap_makes_it() {
     let router = Ringroad::run(&config, port, dir);
     let bench = Bench { old, new, router };
     let mut c = bench.router.client();
-    assert!(!bench.goes_to_new(&mut c, "probe"));
+    assert!(!bench.goes_to_new(&mut c));
     swap(&path, "..2026_02");
     eventually("the swapped symlink is applied", || {
-        bench.goes_to_new(&mut c, "probe")
+        bench.goes_to_new(&mut c)
     });
 }
 
@@ -189,7 +189,7 @@ fn a_bad_configuration_changes_nothing_and_says_why() {
             output[before..].contains("ringroad.toml:") && output[before..].contains(word)
         });
         assert!(
-            !bench.goes_to_new(&mut c, "probe"),
+            !bench.goes_to_new(&mut c),
             "a bad configuration was applied:\n{text}"
         );
     }
@@ -198,7 +198,7 @@ fn a_bad_configuration_changes_nothing_and_says_why() {
     std::fs::write(bench.router.config(), &good).unwrap();
     bench.router.hup();
     eventually("the good configuration is applied", || {
-        bench.goes_to_new(&mut c, "probe")
+        bench.goes_to_new(&mut c)
     });
 }
 
@@ -212,7 +212,7 @@ fn a_file_that_disappears_changes_nothing() {
     eventually("the log says that the file is gone", || {
         bench.router.process().output()[before..].contains("ringroad.toml")
     });
-    assert!(!bench.goes_to_new(&mut c, "probe"));
+    assert!(!bench.goes_to_new(&mut c));
     assert!(bench.router.process().is_running());
 }
 

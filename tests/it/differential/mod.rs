@@ -100,11 +100,11 @@ fn play(mut client: Client, name: &str, steps: &[Step], older: bool) -> Result<V
                 pending
                     .extend_from_slice(format!("gets {}\r\n", key.replace(MARK, name)).as_bytes());
                 let (got, closed) = flush(&mut client, &mut pending)?;
-                let last = got
+                let head = format!("VALUE {} ", key.replace(MARK, name));
+                let values = got
                     .rsplit(|b| *b == b'\n')
-                    .find(|l| l.starts_with(b"VALUE "));
-                if let Some(line) = last {
-                    let word = line.split(|b| *b == b' ').nth(4).unwrap_or_default();
+                    .filter(|l| l.starts_with(head.as_bytes()));
+                if let Some(word) = values.filter_map(|l| l.split(|b| *b == b' ').nth(4)).next() {
                     cas = String::from_utf8_lossy(word).trim_end().to_owned();
                 }
                 transcript.extend_from_slice(&got);
@@ -129,14 +129,9 @@ struct Pair {
 
 impl Pair {
     fn start() -> Pair {
-        // Without the background threads that look at items now and then: a number is changed in place, leaving spaces
-        // behind a shorter one, only if nobody looks at it just then.
-        let quiet =
-            || Memcached::with_args(&["-m", "64", "-o", "no_lru_maintainer,no_lru_crawler"]);
-        let servers = (0..3).map(|_| quiet()).collect();
         Pair {
-            memcached: quiet(),
-            cluster: Cluster::of(servers, |s| s.top("flush_all = true")),
+            memcached: Memcached::start(),
+            cluster: Cluster::with(3, |s| s.top("flush_all = true")),
         }
     }
 
@@ -195,7 +190,7 @@ impl Pair {
             };
         }
         panic!(
-            "{kind} stream of seed {seed}: replies differ{note}\n  sent\n{sent}{}",
+            "{kind} stream of seed {seed}: replies differ{note}\n{}  sent\n{sent}",
             normalise::difference(&replies)
         );
     }
