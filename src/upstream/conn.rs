@@ -648,17 +648,22 @@ impl Conn {
     /// When the connection next needs attention: its oldest live request gives up, or its first answer has
     /// been overdue for `timeout`.
     pub fn next_event(&self, timeout: u64) -> Option<u64> {
-        let overdue = self
-            .entries
-            .front()
-            .filter(|entry| entry.tombstone)
-            .map(|entry| entry.deadline.saturating_add(timeout));
-        let live = self
+        // The first one's deadline may have been moved beyond those of the others.
+        let first = self.entries.front().and_then(|entry| match entry {
+            Entry {
+                shape: Shape::Probe,
+                ..
+            } => None,
+            entry if entry.tombstone => Some(entry.deadline.saturating_add(timeout)),
+            entry => Some(entry.deadline),
+        });
+        let other = self
             .entries
             .iter()
-            .find(|entry| !entry.tombstone && entry.shape != Shape::Probe)
+            .skip(1)
+            .find(|entry| !entry.tombstone)
             .map(|entry| entry.deadline);
-        match (overdue, live) {
+        match (first, other) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
@@ -669,16 +674,14 @@ impl Conn {
     pub fn expire(&mut self, now: u64, mut give_up: impl FnMut(Ticket)) -> usize {
         let mut slot = 0;
         let mut due = 0;
-        for entry in &mut self.entries {
+        for (place, entry) in self.entries.iter_mut().enumerate() {
             // The probe has the connection's own deadline.
-            if entry.shape == Shape::Probe {
-                slot += 1;
-                continue;
-            }
-            if entry.deadline > now {
+            let is_due = entry.deadline <= now && entry.shape != Shape::Probe;
+            // The first may be a probe, or have been given more time than those behind it.
+            if !is_due && place > 0 {
                 break;
             }
-            if !entry.tombstone {
+            if is_due && !entry.tombstone {
                 entry.tombstone = true;
                 due += 1;
                 for waiting in self.slots.iter_mut().skip(slot).take(entry.slots as usize) {

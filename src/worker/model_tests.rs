@@ -60,7 +60,13 @@ fn run(setup: Setup, steps: Vec<Step>) {
         sim.assume_nothing(index);
         for n in 0..9 {
             let key = sim.clients[index].own_key(n);
-            for what in [What::Set, What::Get, What::MetaGet, What::MetaSet, What::Get] {
+            for what in [
+                What::Set,
+                What::Get,
+                What::MetaGet,
+                What::MetaSet,
+                What::Get,
+            ] {
                 sim.converse(index, what, key.clone(), &mut rng);
             }
         }
@@ -69,7 +75,12 @@ fn run(setup: Setup, steps: Vec<Step>) {
         for _ in 0..5 {
             sim.ask(index, What::Get, &mut rng);
         }
-        let leave = [Act::Quit, Act::HalfClose, Act::Vanish, Act::VanishMidRequest];
+        let leave = [
+            Act::Quit,
+            Act::HalfClose,
+            Act::Vanish,
+            Act::VanishMidRequest,
+        ];
         let act = *rng.pick(&leave);
         sim.act(index, act, &mut rng);
     }

@@ -100,7 +100,8 @@ fn text(bytes: &[u8]) -> String {
 
 fn number(text: &[u8]) -> u64 {
     let text = std::str::from_utf8(text).expect("a number");
-    text.parse().unwrap_or_else(|_| panic!("not a number: {text}"))
+    text.parse()
+        .unwrap_or_else(|_| panic!("not a number: {text}"))
 }
 
 impl Client {
@@ -463,7 +464,10 @@ impl Client {
             .any(|(key, before)| env.disturbance(key) != *before)
             || pending.epoch != env.epoch;
         let arith = metas.iter().any(|m| matches!(m.op, Op::Arith { .. }));
-        assert!(errors == 0 || any_disturbed || arith, "errors for no reason");
+        assert!(
+            errors == 0 || any_disturbed || arith,
+            "errors for no reason"
+        );
         for (index, (meta, said)) in metas.iter().zip(said).enumerate() {
             match said {
                 Some(said) => self.observe(env, pending, index, &meta.op, &said),

@@ -201,6 +201,10 @@ pub fn numeric(key: &[u8]) -> Option<u64> {
 
 /// A server's number from its name, `127.0.0.1:1000` and up.
 pub fn number_of(name: &str) -> usize {
-    let port: usize = name.rsplit(':').next().and_then(|p| p.parse().ok()).unwrap();
+    let port: usize = name
+        .rsplit(':')
+        .next()
+        .and_then(|p| p.parse().ok())
+        .unwrap();
     port - 1000
 }

@@ -106,11 +106,13 @@ impl Store {
                     None => b"NOT_FOUND\r\n",
                 });
             }
-            b"incr" | b"decr" => match self.arith(words[0] == b"incr", words[1], number(words[2])) {
-                None => out.extend_from_slice(b"NOT_FOUND\r\n"),
-                Some(None) => out.extend_from_slice(NOT_A_NUMBER),
-                Some(Some(n)) => out.extend_from_slice(format!("{n}\r\n").as_bytes()),
-            },
+            b"incr" | b"decr" => {
+                match self.arith(words[0] == b"incr", words[1], number(words[2])) {
+                    None => out.extend_from_slice(b"NOT_FOUND\r\n"),
+                    Some(None) => out.extend_from_slice(NOT_A_NUMBER),
+                    Some(Some(n)) => out.extend_from_slice(format!("{n}\r\n").as_bytes()),
+                }
+            }
             b"touch" => out.extend_from_slice(match self.items.contains_key(words[1]) {
                 true => b"TOUCHED\r\n",
                 false => b"NOT_FOUND\r\n",
@@ -293,8 +295,7 @@ impl Store {
 }
 
 /// memcached's answer to `incr` on text.
-pub const NOT_A_NUMBER: &[u8] =
-    b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n";
+pub const NOT_A_NUMBER: &[u8] = b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n";
 
 fn number(text: &[u8]) -> u64 {
     let text = std::str::from_utf8(text).expect("a number");

@@ -116,9 +116,7 @@ impl Belief {
     }
 
     pub fn is_certain(&self) -> bool {
-        self.states
-            .as_ref()
-            .is_some_and(|states| states.len() == 1)
+        self.states.as_ref().is_some_and(|states| states.len() == 1)
     }
 
     /// Checks a reply against the belief and learns from it.
@@ -294,9 +292,7 @@ fn agrees(said: &Said, expected: &Said) -> bool {
                 value: true_value,
                 ..
             },
-        ) => {
-            (flags.is_none() || flags == true_flags) && (value.is_none() || value == true_value)
-        }
+        ) => (flags.is_none() || flags == true_flags) && (value.is_none() || value == true_value),
         (Said::Hidden, Said::Done | Said::Number(_) | Said::Miss) => true,
         (Said::Unheard, _) => true,
         // `ma` without `v` says HD.

@@ -93,7 +93,10 @@ pub enum Step {
         seed: u64,
     },
     /// Some turns of the event loop.
-    Turns { count: usize, seed: u64 },
+    Turns {
+        count: usize,
+        seed: u64,
+    },
     Fault {
         server: usize,
         fault: Fault,
@@ -102,7 +105,11 @@ pub enum Step {
     /// Time passes, in thousandths of the pool's timeout.
     Pass(u64),
     Reload(usize),
-    Client { client: usize, act: Act, seed: u64 },
+    Client {
+        client: usize,
+        act: Act,
+        seed: u64,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -376,12 +383,20 @@ impl Setup {
         config.route = match self.route {
             Shape::Pool => Route::Pool(0),
             Shape::Prefix => Route::Prefix {
-                prefixes: vec![(b"a".to_vec(), Route::Pool(1)), (b"b".to_vec(), Route::Pool(2))],
+                prefixes: vec![
+                    (b"a".to_vec(), Route::Pool(1)),
+                    (b"b".to_vec(), Route::Pool(2)),
+                ],
                 default: Box::new(Route::Pool(0)),
             },
             Shape::Failover { on_miss } => Route::Failover {
                 children: vec![Route::Pool(1), Route::Pool(2)],
-                on: if on_miss { FailoverOn::ALL } else { FailoverOn::DEFAULT }.to_vec(),
+                on: if on_miss {
+                    FailoverOn::ALL
+                } else {
+                    FailoverOn::DEFAULT
+                }
+                .to_vec(),
             },
             Shape::FailoverOfPrefix => Route::Failover {
                 children: vec![

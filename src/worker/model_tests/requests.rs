@@ -396,10 +396,7 @@ impl Client {
                 b"CLIENT_ERROR bad data chunk\r\n",
             ),
             6 => ("set k x 0 2 noreply\r\nhi\r\n".into(), b""),
-            7 => (
-                "mg !! b\r\n".into(),
-                b"CLIENT_ERROR error decoding key\r\n",
-            ),
+            7 => ("mg !! b\r\n".into(), b"CLIENT_ERROR error decoding key\r\n"),
             _ => (format!("delete {long}\r\n"), BAD_FORMAT),
         };
         if answer.is_empty() {

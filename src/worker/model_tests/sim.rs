@@ -103,7 +103,11 @@ impl Sim {
             let key = client.own_key(n);
             let number = self.env.number();
             self.env.writes(client.uid, number, &key);
-            let size = if self.env.setup.big && n == 6 { 50_000 } else { 20 };
+            let size = if self.env.setup.big && n == 6 {
+                50_000
+            } else {
+                20
+            };
             let value = super::oracle::record(&key, client.uid, number, size);
             for pool in &self.env.snapshot.pools[2..] {
                 let spec = &pool.servers[pool.selector.select(&key)];
@@ -195,7 +199,8 @@ impl Sim {
                         && idle
                         && link.to_router.is_empty()
                     {
-                        link.to_router.extend(*rng.pick(&[&b"END\r\n"[..], b"STORED\r\n", b"x"]));
+                        link.to_router
+                            .extend(*rng.pick(&[&b"END\r\n"[..], b"STORED\r\n", b"x"]));
                     }
                 }
             }
@@ -514,11 +519,15 @@ impl Sim {
     }
 
     fn largest(&self) -> usize {
-        let sizes = self.servers.iter().flat_map(|server| {
-            server.store.items.values().map(|item| item.value.len())
-        });
+        let sizes = self
+            .servers
+            .iter()
+            .flat_map(|server| server.store.items.values().map(|item| item.value.len()));
         // What is gone may still be under way.
-        sizes.max().unwrap_or(0).max(if self.env.setup.big { 100_000 } else { 0 })
+        sizes
+            .max()
+            .unwrap_or(0)
+            .max(if self.env.setup.big { 100_000 } else { 0 })
     }
 
     /// The servers answer some of what they have read.
@@ -563,10 +572,7 @@ impl Sim {
                 server.lie = None;
                 self.env.injected[link.server] += 1;
                 bytes = lied;
-                link.eof = matches!(
-                    lie,
-                    Lie::DropBefore | Lie::DropAfter | Lie::DropHalfWay
-                );
+                link.eof = matches!(lie, Lie::DropBefore | Lie::DropAfter | Lie::DropHalfWay);
             }
             link.to_router.extend(bytes);
             if link.eof {
@@ -723,8 +729,11 @@ fn untrue(lie: Lie, truth: &[u8], asked: &Asked, store: &Store, detail: u64) -> 
                 return None;
             };
             // Another user's value, complete and well-formed.
-            let mut others: Vec<&Vec<u8>> =
-                store.items.keys().filter(|key| !keys.contains(key)).collect();
+            let mut others: Vec<&Vec<u8>> = store
+                .items
+                .keys()
+                .filter(|key| !keys.contains(key))
+                .collect();
             others.sort();
             let other = others.get(rng.below(others.len()))?;
             let mut out = Vec::new();
