@@ -5,8 +5,8 @@
 //! connections, connections to open and to close. Everything that is ready in one turn is reported first and
 //! written afterwards, so each client and each server gets one write a turn.
 //!
-//! The parts: this file has the state and the clients' side, [`super::dispatch`] turns requests into commands
-//! for servers, [`super::destinations`] looks after connections and health, [`super::hub`] takes replies.
+//! The parts: this file has the state and the clients' side, `dispatch.rs` turns requests into commands
+//! for servers, `destinations.rs` looks after connections and health, `hub.rs` takes replies.
 //! All times are microseconds on the caller's clock.
 
 use std::sync::Arc;
