@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::driver::{Command, Socket};
+use super::driver::Command;
+use super::socket::Socket;
 
 /// A worker, as the rest of the process sees it.
 #[derive(Debug)]

@@ -11,16 +11,17 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::ReadBuf;
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use super::core::Core;
+use super::ready::{Ready, SocketWaker, Token};
+use super::socket::{Socket, Stream, open_tcp, open_unix};
 use crate::config::ServerAddr;
 use crate::route::compile::{DestinationSpec, Snapshot};
 
@@ -37,108 +38,6 @@ pub enum Command {
     Drain,
     /// A server's name was looked up, for the connection with this number and attempt.
     Resolved(u32, u64, io::Result<Vec<std::net::SocketAddr>>),
-}
-
-/// A client's or server's socket, non-blocking.
-pub enum Socket {
-    /// TCP.
-    Tcp(std::net::TcpStream),
-    /// A unix socket.
-    Unix(std::os::unix::net::UnixStream),
-}
-
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Stream {
-    fn new(socket: Socket) -> io::Result<Stream> {
-        Ok(match socket {
-            Socket::Tcp(s) => Stream::Tcp(TcpStream::from_std(s)?),
-            Socket::Unix(s) => Stream::Unix(UnixStream::from_std(s)?),
-        })
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Stream::Tcp(s) => Pin::new(s).poll_read(cx, buf),
-            Stream::Unix(s) => Pin::new(s).poll_read(cx, buf),
-        }
-    }
-
-    /// Asks to be woken when there is something to read.
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Stream::Tcp(s) => s.poll_read_ready(cx),
-            Stream::Unix(s) => s.poll_read_ready(cx),
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Stream::Tcp(s) => Pin::new(s).poll_write(cx, data),
-            Stream::Unix(s) => Pin::new(s).poll_write(cx, data),
-        }
-    }
-
-    /// For a socket whose connecting has begun: whether that has succeeded.
-    fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (ready, error) = match self {
-            Stream::Tcp(s) => (s.poll_write_ready(cx), s.take_error()),
-            Stream::Unix(s) => (s.poll_write_ready(cx), s.take_error()),
-        };
-        match (ready, error) {
-            (_, Ok(Some(error)) | Err(error)) => Poll::Ready(Err(error)),
-            (ready, Ok(None)) => ready,
-        }
-    }
-}
-
-/// A socket's number: its index, and whose it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token {
-    Client(u32),
-    Conn(u32),
-}
-
-#[derive(Default)]
-struct Ready {
-    list: Mutex<ReadyList>,
-}
-
-#[derive(Default)]
-struct ReadyList {
-    tokens: Vec<Token>,
-    waker: Option<Waker>,
-}
-
-impl Ready {
-    // A worker's panic is caught outside; the list itself is valid at every point.
-    fn lock(&self) -> MutexGuard<'_, ReadyList> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-struct SocketWaker {
-    token: Token,
-    ready: Arc<Ready>,
-}
-
-impl Wake for SocketWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let mut list = self.ready.lock();
-        list.tokens.push(self.token);
-        let waker = list.waker.take();
-        drop(list);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
 }
 
 struct ClientSocket {
@@ -658,47 +557,5 @@ fn put<T>(places: &mut Vec<Option<T>>, id: u32, value: T) {
     }
     if let Some(place) = places.get_mut(index) {
         *place = Some(value);
-    }
-}
-
-/// Begins to connect; the socket is non-blocking, so this does not wait.
-fn open_tcp(addr: std::net::SocketAddr) -> io::Result<Socket> {
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(addr),
-        socket2::Type::STREAM.nonblocking(),
-        Some(socket2::Protocol::TCP),
-    )?;
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(
-        &socket2::TcpKeepalive::new()
-            .with_time(Duration::from_secs(30))
-            .with_interval(Duration::from_secs(10)),
-    )?;
-    begin(socket.connect(&addr.into()))?;
-    Ok(Socket::Tcp(socket.into()))
-}
-
-fn open_unix(path: &std::path::Path) -> io::Result<Socket> {
-    let socket = socket2::Socket::new(
-        socket2::Domain::UNIX,
-        socket2::Type::STREAM.nonblocking(),
-        None,
-    )?;
-    begin(socket.connect(&socket2::SockAddr::unix(path)?))?;
-    Ok(Socket::Unix(socket.into()))
-}
-
-/// A connect that goes on in the background is no error.
-fn begin(outcome: io::Result<()>) -> io::Result<()> {
-    /// `EINPROGRESS` on Linux, which the standard library has no stable name for.
-    const IN_PROGRESS: i32 = 115;
-    match outcome {
-        Err(error)
-            if error.raw_os_error() == Some(IN_PROGRESS)
-                || error.kind() == io::ErrorKind::WouldBlock =>
-        {
-            Ok(())
-        }
-        outcome => outcome,
     }
 }

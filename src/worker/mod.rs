@@ -1,7 +1,7 @@
 //! One worker: a thread with its own connections, request tables and routes, sharing nothing.
 //!
 //! [`core`] decides, without sockets or clocks; [`driver`] moves bytes between it and the sockets. [`buf`]
-//! has the buffers that both work on, [`accept`] hands new connections to the least loaded worker.
+//! has the buffers that both work on, [`accept`] hands new connections to the least loaded worker, [`socket`] has the sockets themselves.
 
 pub mod accept;
 pub mod buf;
@@ -12,3 +12,5 @@ pub mod driver;
 mod hub;
 #[cfg(test)]
 mod model_tests;
+mod ready;
+pub mod socket;
