@@ -22,6 +22,9 @@ use crate::worker::buf::{Buf, BufPool};
 /// Values up to this many bytes are delivered whole; larger ones are passed on while they arrive.
 pub const STREAM_ABOVE: usize = 32 * 1024;
 
+/// A large value must bring this many bytes within each timeout, or it has timed out.
+const MIN_PROGRESS: usize = 64 * 1024;
+
 /// The most keys one coalesced get carries.
 const MAX_BATCH_KEYS: u32 = 64;
 
@@ -210,6 +213,17 @@ struct OpenBatch {
 struct Stream {
     /// Bytes still to come, the line end included.
     left: usize,
+    /// How many were still to come when the deadline was last moved.
+    left_at_deadline: usize,
+}
+
+impl Stream {
+    fn new(left: usize) -> Stream {
+        Stream {
+            left,
+            left_at_deadline: left,
+        }
+    }
 }
 
 /// A connection's queue and reply matcher.
@@ -328,13 +342,14 @@ impl Conn {
     }
 
     /// Queues a complete command: `head` is its line with the line end, `block` its data block or nothing.
-    /// `opaque` is what a meta reply must carry; empty otherwise.
+    /// `guard` is what a meta reply must carry: the opaque, and after a space the key if that is to come
+    /// back; empty otherwise.
     pub fn command(
         &mut self,
         class: Class,
         head: &[u8],
         block: &[u8],
-        opaque: &[u8],
+        guard: &[u8],
         Asking { to, deadline }: Asking,
         pool: &mut BufPool,
     ) {
@@ -347,10 +362,10 @@ impl Conn {
             deadline,
             tombstone: false,
         });
-        let key = if opaque.is_empty() {
+        let key = if guard.is_empty() {
             KeyRef::EMPTY
         } else {
-            self.keys.push(opaque)
+            self.keys.push(guard)
         };
         self.slots.push_back(Slot { to, key });
     }
@@ -452,9 +467,7 @@ impl Conn {
             let Some(bytes) = whole else {
                 sink.start(slot.to, total);
                 sink.chunk(slot.to, buf.get(..used).unwrap_or_default());
-                self.stream = Some(Stream {
-                    left: value.len + 2,
-                });
+                self.stream = Some(Stream::new(value.len + 2));
                 return Ok(used);
             };
             if !bytes.ends_with(b"\r\n") {
@@ -559,13 +572,13 @@ impl Conn {
         let mut head = buf.get(..used).unwrap_or_default();
         let mut rewritten = false;
         if let Class::Meta { own_opaque } = class {
-            let expected = self.keys.get(slot.key);
-            if !carries(line, expected, kind) {
+            let guard = Guard::of(self.keys.get(slot.key));
+            if !guard.admits(line, kind) {
                 return Err(Broken::WrongKey);
             }
             if own_opaque {
                 self.scratch.clear();
-                without_opaque(line, expected, &mut self.scratch);
+                without_opaque(line, guard.opaque, &mut self.scratch);
                 head = &self.scratch;
                 rewritten = true;
             }
@@ -573,7 +586,7 @@ impl Conn {
         let Some(bytes) = whole else {
             sink.start(slot.to, head.len() + block);
             sink.chunk(slot.to, head);
-            self.stream = Some(Stream { left: block });
+            self.stream = Some(Stream::new(block));
             return Ok(used);
         };
         if !bytes.ends_with(b"\r\n") && block > 0 {
@@ -700,11 +713,15 @@ impl Conn {
             .is_some_and(|entry| entry.tombstone && entry.deadline <= limit)
     }
 
-    /// Progress on a large value: its entry's deadline moves.
+    /// Progress on a large value: its entry's deadline moves, if enough has come since it last did. A server
+    /// that stopped half-way and answers other requests now would otherwise feed the value for ever.
     pub fn extend_deadline(&mut self, deadline: u64) {
-        if self.stream.is_some()
+        if let Some(stream) = &mut self.stream
+            && stream.left_at_deadline - stream.left >= MIN_PROGRESS
             && let Some(entry) = self.entries.front_mut()
+            && !entry.tombstone
         {
+            stream.left_at_deadline = stream.left;
             entry.deadline = deadline;
         }
     }
@@ -734,12 +751,33 @@ fn complete_line(buf: &[u8]) -> Result<Option<(usize, usize)>, Broken> {
     }
 }
 
-/// Whether a meta reply carries the opaque that was sent. A bare `EN` of an old server carries nothing.
-fn carries(line: &[u8], expected: &[u8], kind: Kind) -> bool {
-    let mut words = line.split(|b| *b == b' ').skip(1);
-    match words.find_map(|word| word.strip_prefix(b"O")) {
-        Some(opaque) => opaque == expected,
-        None => kind == Kind::MetaMiss && line == b"EN",
+/// What a meta reply must carry.
+struct Guard<'a> {
+    opaque: &'a [u8],
+    key: Option<&'a [u8]>,
+}
+
+impl<'a> Guard<'a> {
+    fn of(text: &'a [u8]) -> Guard<'a> {
+        let mut words = text.splitn(2, |b| *b == b' ');
+        Guard {
+            opaque: words.next().unwrap_or_default(),
+            key: words.next(),
+        }
+    }
+
+    /// Whether a reply is for what was asked. A bare `EN` of an old server carries nothing.
+    fn admits(&self, line: &[u8], kind: Kind) -> bool {
+        let mut opaque = kind == Kind::MetaMiss && line == b"EN";
+        for word in line.split(|b| *b == b' ').skip(1) {
+            match word {
+                [b'O', rest @ ..] if rest != self.opaque => return false,
+                [b'O', ..] => opaque = true,
+                [b'k', rest @ ..] if self.key.is_some_and(|key| key != rest) => return false,
+                _ => {}
+            }
+        }
+        opaque
     }
 }
 

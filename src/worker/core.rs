@@ -85,7 +85,7 @@ pub struct Core {
     /// What the driver has to do.
     pub todo: Todo,
     pub(super) head: Vec<u8>,
-    pub(super) opaque: Vec<u8>,
+    pub(super) guard: Vec<u8>,
     pub(super) random: u64,
     /// When [`Core::tick`] is due, or `u64::MAX`.
     pub(super) timer: u64,
@@ -122,7 +122,7 @@ impl Core {
             later: Vec::new(),
             todo: Todo::default(),
             head: Vec::new(),
-            opaque: Vec::new(),
+            guard: Vec::new(),
             random: seed | 1,
             timer: u64::MAX,
             budget_at: u64::MAX,

@@ -25,8 +25,8 @@ pub(super) enum Op<'a> {
         class: Class,
         head: &'a [u8],
         block: &'a [u8],
-        /// What a meta reply must carry.
-        opaque: &'a [u8],
+        /// What a meta reply must carry; see [`crate::upstream::conn::Conn::command`].
+        guard: &'a [u8],
     },
 }
 
@@ -128,7 +128,7 @@ impl Core {
             class,
             head: &head,
             block: b"",
-            opaque: if evicted.base64 { b"0" } else { b"" },
+            guard: if evicted.base64 { b"0" } else { b"" },
         };
         self.send(Ticket::NOBODY, key, op);
         self.head = head;
@@ -236,7 +236,7 @@ impl Core {
             class,
             head: &head,
             block,
-            opaque: b"",
+            guard: b"",
         };
         self.send(to, key, op);
         self.head = head;
@@ -274,7 +274,7 @@ impl Core {
         let mut scratch = [0; MAX_DECODED];
         let key = meta.item_key(&mut scratch);
         let mut head = std::mem::take(&mut self.head);
-        let mut own = std::mem::take(&mut self.opaque);
+        let mut own = std::mem::take(&mut self.guard);
         head.clear();
         own.clear();
         let class = match (meta.command, meta.flags.opaque) {
@@ -286,15 +286,26 @@ impl Core {
             }
         };
         write::meta(meta, &own, &mut head);
+        if let Some(opaque) = meta.flags.opaque {
+            own.extend_from_slice(opaque);
+        }
+        // A base64 key comes back in its canonical spelling, which need not be the client's.
+        if meta.flags.key && !meta.flags.base64 {
+            own.push(b' ');
+            own.extend_from_slice(meta.key);
+        }
+        if meta.command == MetaCommand::Debug {
+            own.clear();
+        }
         let op = Op::Command {
             class,
             head: &head,
             block: meta.block,
-            opaque: meta.flags.opaque.unwrap_or(&own),
+            guard: &own,
         };
         self.send(to, key, op);
         self.head = head;
-        self.opaque = own;
+        self.guard = own;
     }
 
     fn flush_all(&mut self, id: u32, delay: Option<i32>, noreply: bool) {
@@ -322,7 +333,7 @@ impl Core {
                 class: Class::Flush,
                 head: &head,
                 block: b"",
-                opaque: b"",
+                guard: b"",
             };
             match self.connection(destination, b"") {
                 Ok(conn) => self.enqueue(conn, to, b"", op, false),
@@ -412,7 +423,7 @@ impl Core {
                 class: Class::Store,
                 head,
                 block,
-                opaque: b"",
+                guard: b"",
             };
             self.enqueue(conn, Ticket::NOBODY, key, op, false);
         }
@@ -436,10 +447,10 @@ impl Core {
                 class,
                 head,
                 block,
-                opaque,
+                guard,
             } => {
                 up.conn
-                    .command(class, head, block, opaque, asking, &mut self.pool);
+                    .command(class, head, block, guard, asking, &mut self.pool);
                 true
             }
         };

@@ -43,7 +43,7 @@ enum Form {
         class: Class,
         head: Vec<u8>,
         block: Vec<u8>,
-        opaque: Vec<u8>,
+        guard: Vec<u8>,
     },
 }
 
@@ -63,12 +63,12 @@ impl Retained {
                     class,
                     head,
                     block,
-                    opaque,
+                    guard,
                 } => Form::Command {
                     class,
                     head: head.to_vec(),
                     block: block.to_vec(),
-                    opaque: opaque.to_vec(),
+                    guard: guard.to_vec(),
                 },
             },
         }
@@ -85,12 +85,12 @@ impl Retained {
                 class,
                 head,
                 block,
-                opaque,
+                guard,
             } => Op::Command {
                 class: *class,
                 head,
                 block,
-                opaque,
+                guard,
             },
         }
     }
