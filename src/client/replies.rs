@@ -665,9 +665,6 @@ impl Replies {
         let Some(request) = self.live(to) else {
             return;
         };
-        if !matches!(request.shape, Shape::Get) {
-            request.held.clear();
-        }
         let (client_id, emit) = (request.client, request.emit);
         let Some(client) = self.clients.get_mut(client_id as usize) else {
             return;

@@ -34,3 +34,18 @@ fn a_broadcast_waits_for_all_servers_though_one_failed_before_its_turn() {
     assert_eq!(sent(&mut replies, id), "SERVER_ERROR server is down|");
     assert_eq!(replies.outstanding(), 0);
 }
+
+#[test]
+fn a_large_meta_value_that_breaks_off_unseen_is_a_miss_with_its_opaque() {
+    let mut replies = Replies::default();
+    let id = replies.open();
+    let first = replies.begin(id, LINE, 1);
+    let to = replies.begin(id, Shape::MetaGet(Mute::Nothing), 1);
+    replies.set_miss(to, b"EN O7\r\n");
+    replies.start(to, 100_000);
+    replies.chunk(to, b"VA 99990 O7\r\n");
+    assert!(!replies.cut(to), "nobody has seen it");
+    replies.fail(to, ErrorKind::ConnectionLost);
+    replies.line(first, Kind::Stored, b"STORED\r\n");
+    assert_eq!(sent(&mut replies, id), "STORED|EN O7|");
+}
