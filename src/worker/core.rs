@@ -9,6 +9,7 @@
 //! for servers, `destinations.rs` looks after connections and health, `hub.rs` takes replies.
 //! All times are microseconds on the caller's clock.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -81,7 +82,7 @@ pub struct Core {
     pub(super) destinations: Vec<Option<Destination>>,
     pub(super) conns: Slab<Upstream>,
     pub(super) pool: BufPool,
-    pub(super) later: Vec<Later>,
+    pub(super) later: VecDeque<Later>,
     /// What the driver has to do.
     pub todo: Todo,
     pub(super) head: Vec<u8>,
@@ -119,7 +120,7 @@ impl Core {
             destinations: Vec::new(),
             conns: Slab::new(),
             pool: BufPool::default(),
-            later: Vec::new(),
+            later: VecDeque::new(),
             todo: Todo::default(),
             head: Vec::new(),
             guard: Vec::new(),

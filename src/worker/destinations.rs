@@ -413,7 +413,7 @@ impl Core {
             && self
                 .frames
                 .get(to.frame as usize)
-                .is_some_and(|frame| frame.to.serial == to.serial)
+                .is_some_and(|frame| frame.answers(to))
         {
             self.frames.remove(to.frame as usize);
         }

@@ -395,15 +395,19 @@ impl Core {
         let retained = std::mem::take(&mut frame.retained);
         let routing = Arc::clone(&frame.routing);
         let key = retained.key();
-        match pick(&routing, pool, key) {
-            Some((destination, coalesce)) => match self.connection(destination, key) {
-                Ok(conn) => self.enqueue(conn, to, key, retained.op(), coalesce),
-                Err(kind) => self.fail(to, kind),
-            },
-            None => self.fail(to, ErrorKind::NoServer),
-        }
+        let sent = pick(&routing, pool, key)
+            .ok_or(ErrorKind::NoServer)
+            .and_then(|(destination, coalesce)| {
+                let conn = self.connection(destination, key)?;
+                self.enqueue(conn, to, key, retained.op(), coalesce);
+                Ok(())
+            });
+        // Back in its place first: where the route goes from here depends on the key.
         if let Some(frame) = self.frames.get_mut(frame_id as usize) {
             frame.retained = retained;
+        }
+        if let Err(kind) = sent {
+            self.fail(to, kind);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Where replies from servers go: to the client's place in line, or to a route that decides on them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -27,6 +28,18 @@ pub struct Frame {
     pub(super) copy: Vec<u8>,
     /// Where it is to be copied, and for how long it lives there.
     pub(super) copying: Option<(u32, u32)>,
+}
+
+impl Frame {
+    /// Whether this is the frame of that ticket, and not one that has taken its place. The serial is not
+    /// enough: each key of a get has a frame.
+    pub(super) fn answers(&self, to: Ticket) -> bool {
+        let to = Ticket {
+            frame: Ticket::NO_FRAME,
+            ..to
+        };
+        self.to == to
+    }
 }
 
 /// A command kept so that it can be sent again.
@@ -78,6 +91,10 @@ impl Retained {
         &self.key
     }
 
+    fn is_text_get(&self) -> bool {
+        matches!(self.form, Form::Get(..))
+    }
+
     pub(super) fn op(&self) -> Op<'_> {
         match &self.form {
             Form::Get(command, exptime) => Op::Get(*command, *exptime),
@@ -124,7 +141,7 @@ pub struct Copying {
 pub(super) struct Hub<'a> {
     pub(super) replies: &'a mut Replies,
     pub(super) frames: &'a mut Slab<Frame>,
-    pub(super) later: &'a mut Vec<Later>,
+    pub(super) later: &'a mut VecDeque<Later>,
     pub(super) ready: bool,
 }
 
@@ -146,7 +163,7 @@ impl Hub<'_> {
         let Some(frame) = self
             .frames
             .get_mut(to.frame as usize)
-            .filter(|frame| frame.to == plain)
+            .filter(|frame| frame.answers(to))
         else {
             return Decision::Deliver(plain);
         };
@@ -160,7 +177,7 @@ impl Hub<'_> {
             .next(tree, frame.retained.key(), frame.get, outcome)
         {
             Next::Ask(pool) => {
-                self.later.push(Later::Resend {
+                self.later.push_back(Later::Resend {
                     frame: to.frame,
                     pool,
                 });
@@ -182,7 +199,7 @@ impl Hub<'_> {
         if let Some(frame) = self.frames.try_remove(frame_id as usize)
             && let Some((pool, exptime)) = frame.copying
         {
-            self.later.push(Later::Copy(Box::new(Copying {
+            self.later.push_back(Later::Copy(Box::new(Copying {
                 routing: frame.routing,
                 key: frame.retained.key,
                 value: frame.copy,
@@ -195,7 +212,7 @@ impl Hub<'_> {
     fn copying(&mut self, to: Ticket) -> Option<&mut Frame> {
         self.frames
             .get_mut(to.frame as usize)
-            .filter(|frame| frame.copying.is_some() && frame.to.serial == to.serial)
+            .filter(|frame| frame.copying.is_some() && frame.answers(to))
     }
 
     fn framed_reply(&mut self, to: Ticket, kind: ReplyKind, bytes: &[u8]) {
@@ -280,6 +297,13 @@ impl Sink for Hub<'_> {
         if to.frame != Ticket::NO_FRAME {
             // A hit always ends a route that asks for one.
             let _ = self.decide(to, Outcome::Hit);
+            if self
+                .copying(to)
+                .is_some_and(|frame| !frame.retained.is_text_get())
+            {
+                // A meta reply need not carry the flags that a copy would have to have.
+                self.frames.try_remove(to.frame as usize);
+            }
         }
         self.replies.start(to, total);
     }
@@ -337,9 +361,10 @@ impl Core {
         self.hub().fail(to, kind);
     }
 
-    /// Does what had to wait while replies were being read.
+    /// Does what had to wait while replies were being read, in the order in which it came up: updates of one
+    /// key that fail over together must arrive in their order.
     pub(super) fn run_later(&mut self) {
-        while let Some(later) = self.later.pop() {
+        while let Some(later) = self.later.pop_front() {
             match later {
                 Later::Resend { frame, pool } => self.resend(frame, pool),
                 Later::Copy(copy) => self.copy_value(&copy),
