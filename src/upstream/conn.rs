@@ -659,15 +659,15 @@ impl Conn {
     }
 
     /// When the connection next needs attention: its oldest live request gives up, or its first answer has
-    /// been overdue for `timeout`.
-    pub fn next_event(&self, timeout: u64) -> Option<u64> {
+    /// been overdue for `patience`. While it is not connected no answer can be overdue: then that is `None`.
+    pub fn next_event(&self, patience: Option<u64>) -> Option<u64> {
         // The first one's deadline may have been moved beyond those of the others.
         let first = self.entries.front().and_then(|entry| match entry {
             Entry {
                 shape: Shape::Probe,
                 ..
             } => None,
-            entry if entry.tombstone => Some(entry.deadline.saturating_add(timeout)),
+            entry if entry.tombstone => patience.map(|more| entry.deadline.saturating_add(more)),
             entry => Some(entry.deadline),
         });
         let other = self
@@ -704,6 +704,14 @@ impl Conn {
             slot += entry.slots as usize;
         }
         due
+    }
+
+    /// The connection is ready, and nothing that is queued has been sent before: the answers to requests that
+    /// have timed out meanwhile are overdue from now on.
+    pub fn begin_waiting(&mut self, now: u64) {
+        for entry in self.entries.iter_mut().take_while(|entry| entry.tombstone) {
+            entry.deadline = entry.deadline.max(now);
+        }
     }
 
     /// Whether the first entry timed out before `limit` and has still not been answered.

@@ -544,14 +544,14 @@ fn a_first_answer_that_stays_out_for_another_timeout_makes_the_connection_stuck(
     let mut b = Bench::default();
     b.get(1, "a");
     b.flush();
-    assert_eq!(b.conn.next_event(SECOND), Some(SECOND));
+    assert_eq!(b.conn.next_event(Some(SECOND)), Some(SECOND));
     b.conn.expire(SECOND, |_| {});
-    assert_eq!(b.conn.next_event(SECOND), Some(2 * SECOND));
+    assert_eq!(b.conn.next_event(Some(SECOND)), Some(2 * SECOND));
     assert!(!b.conn.stuck_since(SECOND - 1));
     assert!(b.conn.stuck_since(SECOND));
     b.receive(b"END\r\n").unwrap();
     assert!(!b.conn.stuck_since(SECOND));
-    assert_eq!(b.conn.next_event(SECOND), None);
+    assert_eq!(b.conn.next_event(Some(SECOND)), None);
 }
 
 /// Else the timer is due again at once, for ever.
@@ -580,7 +580,7 @@ fn expiring_leaves_nothing_that_is_due() {
             let mut given_up = Vec::new();
             b.conn.expire(now, |to| given_up.push(to.request));
             assert_eq!(given_up, [2], "it has its own deadline");
-            assert!(b.conn.next_event(SECOND).unwrap() > now);
+            assert!(b.conn.next_event(Some(SECOND)).unwrap() > now);
         }
     }
 }
@@ -613,14 +613,31 @@ fn the_probe_goes_first_and_what_was_queued_waits_for_it() {
 fn a_probe_is_no_request_that_times_out() {
     let mut b = Bench::default();
     b.conn.probe(SECOND);
-    assert_eq!(b.conn.next_event(SECOND), None);
+    assert_eq!(b.conn.next_event(Some(SECOND)), None);
     b.get(1, "a");
-    assert_eq!(b.conn.next_event(SECOND), Some(SECOND));
+    assert_eq!(b.conn.next_event(Some(SECOND)), Some(SECOND));
     let mut given_up = Vec::new();
     b.conn.expire(SECOND, |to| given_up.push(to.request));
     assert_eq!(given_up, [1]);
     b.receive(b"VERSION 1\r\n").unwrap();
     assert_eq!(b.heard(), ["nobody ready"]);
+}
+
+#[test]
+fn what_times_out_before_the_connection_is_there_is_overdue_only_from_then_on() {
+    let mut b = Bench::default();
+    b.get(1, "a");
+    b.conn.expire(SECOND, |_| {});
+    assert_eq!(
+        b.conn.next_event(None),
+        None,
+        "nothing to do until it is there"
+    );
+    b.command_until(2, Class::Delete, "delete b\r\n", "", 10 * SECOND);
+    b.conn.begin_waiting(9 * SECOND);
+    assert!(!b.conn.stuck_since(9 * SECOND - 1));
+    assert_eq!(b.conn.next_event(Some(SECOND)), Some(10 * SECOND));
+    assert!(b.conn.stuck_since(9 * SECOND));
 }
 
 #[test]
@@ -640,7 +657,7 @@ fn breaking_off_returns_exactly_those_without_an_answer() {
     assert_eq!(b.broken_off(), [4, 5, 6]);
     assert!(b.conn.is_idle());
     assert_eq!((b.conn.waiting(), b.conn.buffered()), (0, 0));
-    assert_eq!(b.conn.next_event(SECOND), None);
+    assert_eq!(b.conn.next_event(Some(SECOND)), None);
     b.heard();
     assert!(b.get(7, "again"), "and it can be used again");
     assert_eq!(b.flush(), "get again|");

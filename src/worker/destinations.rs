@@ -178,7 +178,8 @@ impl Core {
             up.stats.failures.inc();
             return Err(ErrorKind::QueueFull);
         }
-        if up.state == State::Idle {
+        // A pause that another connection's success has made pointless is cut short.
+        if matches!(up.state, State::Idle | State::Waiting { .. }) {
             let deadline = self.now.saturating_add(destination.spec.connect_timeout);
             begin_connecting(up, conn, deadline, &mut self.todo);
             self.timer = self.timer.min(deadline);
@@ -315,6 +316,7 @@ impl Core {
             return;
         };
         up.state = State::Ready { since: self.now };
+        up.conn.begin_waiting(self.now);
         up.stats.connections.inc();
         if !up.dirty {
             up.dirty = true;
@@ -522,7 +524,8 @@ impl Core {
         let Some(up) = self.conns.get(id as usize) else {
             return;
         };
-        let mut at = up.conn.next_event(up.timeout).unwrap_or(u64::MAX);
+        let patience = up.is_ready().then_some(up.timeout);
+        let mut at = up.conn.next_event(patience).unwrap_or(u64::MAX);
         if let Some((_, until)) = up.paused {
             at = at.min(until);
         }

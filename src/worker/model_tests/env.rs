@@ -156,6 +156,12 @@ impl Env {
         hasher.finish()
     }
 
+    /// The sum of one of the figures over all destinations.
+    pub fn total(&self, figure: impl Fn(&stats::Destination) -> &stats::Counter) -> u64 {
+        let figures = self.figures.lock().unwrap();
+        figures.iter().map(|(_, f)| figure(f).get()).sum()
+    }
+
     pub fn rules(&self, disturbed: bool) -> Rules {
         Rules {
             disturbed: disturbed && !self.strict,

@@ -401,10 +401,13 @@ impl Setup {
             Shape::FailoverOfPrefix => Route::Failover {
                 children: vec![
                     Route::Pool(1),
-                    Route::Pool(2),
                     Route::Prefix {
-                        prefixes: vec![(b"a".to_vec(), Route::Pool(0))],
-                        default: Box::new(Route::Pool(1)),
+                        prefixes: vec![(b"a".to_vec(), Route::Pool(1))],
+                        default: Box::new(Route::Pool(2)),
+                    },
+                    Route::Prefix {
+                        prefixes: vec![(b"a".to_vec(), Route::Pool(2))],
+                        default: Box::new(Route::Pool(0)),
                     },
                 ],
                 on: FailoverOn::DEFAULT.to_vec(),

@@ -1,5 +1,7 @@
 //! What a client asks: the bytes it sends and what it then waits for.
 
+use std::rc::Rc;
+
 use super::client::{Ask, Client, Meta, Pending};
 use super::env::{Env, NUMBERS, numeric};
 use super::memcached::to_base64;
@@ -108,6 +110,18 @@ impl Client {
                 };
                 self.send(env, b"flush_all\r\n", ask, &[]);
             }
+        }
+    }
+
+    /// The value of the last update of this key that it has sent.
+    pub fn last_written(&self, key: &[u8]) -> Rc<Vec<u8>> {
+        let mut ops = self.pending.iter().rev().filter_map(|p| match &p.ask {
+            Ask::Silent(op) | Ask::Line(op) if p.keys[0].0 == key => Some(op),
+            _ => None,
+        });
+        match ops.next() {
+            Some(Op::Put(_, known)) => Rc::clone(&known.value),
+            other => panic!("{other:?}"),
         }
     }
 

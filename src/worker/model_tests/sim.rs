@@ -12,11 +12,13 @@ use crate::config::ServerAddr;
 use crate::worker::core::{Core, Stats};
 
 pub struct Server {
-    store: Store,
-    refuses: bool,
-    hangs: bool,
-    stalled: bool,
-    lie: Option<(Lie, u64)>,
+    pub store: Store,
+    pub refuses: bool,
+    pub hangs: bool,
+    pub stalled: bool,
+    /// The most bytes that come from it in a turn, smooth or not.
+    pub trickles: Option<usize>,
+    pub lie: Option<(Lie, u64)>,
 }
 
 /// A connection between the router and a server.
@@ -35,7 +37,7 @@ pub struct Sim {
     pub core: Core,
     pub env: Env,
     pub clients: Vec<Client>,
-    servers: Vec<Server>,
+    pub servers: Vec<Server>,
     links: Vec<Option<Link>>,
     now: u64,
     uids: u64,
@@ -66,6 +68,7 @@ impl Sim {
                 refuses: false,
                 hangs: false,
                 stalled: false,
+                trickles: None,
                 lie: None,
             })
             .collect();
@@ -336,6 +339,7 @@ impl Sim {
         if !self.core.conn_wants_read(id as u32) {
             return;
         }
+        let server = link.server;
         let most = link.to_router.len().min(65_536);
         if most == 0 {
             if link.eof {
@@ -344,7 +348,8 @@ impl Sim {
             }
             return;
         }
-        let n = self.piece(most, rng);
+        let mut n = self.piece(most, rng);
+        n = n.min(self.servers[server].trickles.unwrap_or(n));
         if n > 0 {
             let link = self.links[id].as_mut().expect("just seen");
             let data: Vec<u8> = link.to_router.drain(..n).collect();
@@ -594,6 +599,7 @@ impl Sim {
             server.refuses = false;
             server.hangs = false;
             server.stalled = false;
+            server.trickles = None;
             server.lie = None;
         }
         for client in &mut self.clients {
@@ -645,6 +651,11 @@ impl Sim {
             assert_eq!(owed, 0, "replies that never came");
             assert!(client.incoming.is_empty());
             client.resolve_silent(&self.env, silent);
+        }
+        for server in &self.servers {
+            for (key, item) in &server.store.items {
+                self.env.check_value(key, &item.value, true);
+            }
         }
         assert!(self.core.frames.is_empty(), "frames are left");
         assert!(self.core.later.is_empty());
