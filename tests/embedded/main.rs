@@ -21,6 +21,8 @@ mod servers;
 
 use std::collections::{BTreeMap, HashMap};
 
+use ringroad::embedded::Handle;
+
 use comparison::Comparison::{ButErrors, Exact, Not};
 use comparison::{comparison, normal, without_errors};
 use requests::{DUMP, Dice, SETUP, cases, damage, request, seed};
@@ -44,10 +46,19 @@ fn with_cas(request: &[u8], cas: u64) -> Vec<u8> {
     .concat()
 }
 
+/// Leads both servers past the cas values that requests guess.
+fn age(real: &Real, ours: &Handle) {
+    let sets = b"set a 0 0 1\r\nx\r\n".repeat(100);
+    let stored = b"STORED\r\n".repeat(100);
+    assert_eq!(ask_real(real, &sets).bytes, stored);
+    assert_eq!(ask(ours.addr(), &sets).bytes, stored);
+}
+
 #[test]
 fn every_request_is_answered_as_by_memcached() {
     let Some(real) = Real::start() else { return };
     let ours = embedded();
+    age(&real, &ours);
     let mut dice = Dice(seed());
     let mut compared = BTreeMap::new();
     let mut wrong = Vec::new();
@@ -119,6 +130,7 @@ fn every_request_is_answered_as_by_memcached() {
 fn pipelines_are_answered_as_by_memcached() {
     let Some(real) = Real::start() else { return };
     let ours = embedded();
+    age(&real, &ours);
     let mut dice = Dice(seed() ^ 1);
     for _ in 0..cases(400) {
         let mut stream = SETUP.as_bytes().to_vec();
@@ -148,7 +160,8 @@ fn pipelines_are_answered_as_by_memcached() {
     }
 }
 
-/// Statistics that must come out the same after the same requests.
+/// Statistics that must come out the same after the same requests. Not `get_expired`: memcached's crawler may
+/// come first.
 const COUNTED: &[&str] = &[
     "cmd_get",
     "cmd_set",
@@ -157,7 +170,6 @@ const COUNTED: &[&str] = &[
     "cmd_flush",
     "get_hits",
     "get_misses",
-    "get_expired",
     "delete_hits",
     "delete_misses",
     "cas_hits",

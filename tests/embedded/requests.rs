@@ -41,7 +41,7 @@ pub const SETUP: &str = "flush_all\r\nget a b num abc YWJj bin\u{1} nope base\r\
                      set abc 0 0 20\r\n18446744073709551615\r\nms YmFzZQ== 2 b F9\r\nhi\r\n";
 
 /// Asks for everything about every key.
-pub const DUMP: &str = "gets a b num abc YWJj bin\u{1} base\r\nmg a h t f c s\r\nmg b h t f c s\r\nmg num h t f c s v k\r\n\
+pub const DUMP: &str = "gets a b num abc YWJj bin\u{1} nope base\r\nmg a h t f c s\r\nmg b h t f c s\r\nmg num h t f c s v k\r\n\
                     mg abc h t f v k\r\nmg YWJj h t f v k\r\nmg YWJj b h t f v k\r\nmg YmFzZQ== b k v f\r\nme a\r\n";
 
 fn number(dice: &mut Dice) -> &'static str {
