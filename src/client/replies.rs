@@ -10,197 +10,19 @@
 
 use slab::Slab;
 
-use crate::protocol::error::ErrorKind;
-use crate::protocol::request::{GetCommand, MetaCommand};
-use crate::protocol::response::Kind;
 use crate::upstream::conn::Ticket;
 use crate::worker::buf::{Buf, BufPool};
 
+pub use super::request::{Client, MoreKeys, Mute, Outcomes, Shape, WINDOW};
+use super::request::{FIRST_AVERAGE, Failure, Request, Slot};
+
 const NONE: u32 = u32::MAX;
-
-/// Assumed length of a reply before there is a history, in bytes: high, so that a new client's long pipeline
-/// of large values is not asked for all at once.
-const FIRST_AVERAGE: u32 = 32 * 1024;
-
-/// One client connection.
-#[derive(Debug)]
-pub struct Client {
-    /// Received and not yet parsed.
-    pub input: Buf,
-    /// To be sent.
-    pub out: Buf,
-    /// Bytes of a refused data block still to be thrown away.
-    pub swallow: usize,
-    head: u32,
-    tail: u32,
-    /// Requests without a complete reply.
-    pub requests: u32,
-    /// Keys without an answer.
-    pub keys: u32,
-    /// Its last request is a long get with keys that have not been asked for yet.
-    parked: bool,
-    /// What a reply's length is expected to be, in bytes: the longest lately.
-    average: u32,
-    /// In [`Replies::dirty`].
-    dirty: bool,
-    /// No more requests are read; it is closed when all replies are sent.
-    pub closing: bool,
-    /// It is closed at once; what it was owed can't be sent.
-    pub broken: bool,
-    /// Parsing stopped at a bound and goes on when there is room.
-    pub blocked: bool,
-    /// It has shut down its sending side.
-    pub eof: bool,
-    /// The length of the request that has begun, in bytes, or 0 if that isn't known.
-    pub need: usize,
-}
-
-impl Client {
-    /// Learns from the length of a reply: at once if it is longer than expected, slowly if it is shorter.
-    #[inline]
-    fn expect(&mut self, len: usize) {
-        let len = len.min(u32::MAX as usize / 2) as u32;
-        self.average = if len >= self.average {
-            len
-        } else {
-            self.average - (self.average - len) / 8
-        };
-    }
-}
-
-/// Which answers a client does not want to see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mute {
-    /// It sees all.
-    Nothing,
-    /// `noreply`: it sees none.
-    All,
-    /// Flag `q` of this meta command: it does not see the common one.
-    Quiet(MetaCommand),
-}
-
-impl Mute {
-    /// Whether an answer of this kind is kept from the client; recorded from memcached 1.6.
-    fn hides(self, kind: Kind) -> bool {
-        match self {
-            Mute::Nothing => false,
-            Mute::All => true,
-            Mute::Quiet(MetaCommand::Get) => kind == Kind::MetaMiss,
-            Mute::Quiet(MetaCommand::Arithmetic) => {
-                matches!(kind, Kind::MetaHeader | Kind::MetaValue(_))
-            }
-            Mute::Quiet(_) => kind == Kind::MetaHeader,
-        }
-    }
-}
-
-/// What kind of reply a request has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// Values and `END`.
-    Get,
-    /// One line, possibly with a data block.
-    Line(Mute),
-    /// One line for what all servers were told.
-    Broadcast(Mute),
-    /// As `Line`; if it fails, it is a miss whose text was given with [`Replies::set_miss`].
-    MetaGet(Mute),
-}
-
-#[derive(Debug, Default)]
-enum Slot {
-    #[default]
-    Waiting,
-    /// Nothing to send.
-    Empty,
-    /// Complete, in the request's held bytes.
-    Held { at: usize, len: usize },
-    /// Arriving, held back.
-    Stream { bytes: Vec<u8>, done: bool },
-    /// Arriving, straight to the client.
-    Direct,
-}
-
-#[derive(Debug)]
-enum Failure {
-    Kind(ErrorKind),
-    Line(Box<[u8]>),
-}
-
-impl Failure {
-    fn wire(&self) -> &[u8] {
-        match self {
-            Failure::Kind(kind) => kind.wire(),
-            Failure::Line(line) => line,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Request {
-    serial: u32,
-    client: u32,
-    next: u32,
-    shape: Shape,
-    /// The slot that is sent next.
-    emit: u32,
-    count: u32,
-    /// Slots (for a broadcast: servers) without an answer.
-    pending: u32,
-    first: Slot,
-    rest: Vec<Slot>,
-    held: Vec<u8>,
-    failure: Option<Failure>,
-    more: Option<Box<MoreKeys>>,
-}
-
-impl Request {
-    fn slot(&mut self, index: u32) -> Option<&mut Slot> {
-        match index {
-            0 => Some(&mut self.first),
-            _ => self.rest.get_mut(index as usize - 1),
-        }
-    }
-}
-
-impl Request {
-    /// Whether it has keys that were not asked for yet, and few that were.
-    fn wants_more(&self) -> bool {
-        self.more
-            .as_ref()
-            .is_some_and(|more| self.pending.saturating_sub(self.count - more.next) < WINDOW / 2)
-    }
-}
-
-/// The keys of a very long get that have not been asked for yet.
-#[derive(Debug)]
-pub struct MoreKeys {
-    /// The command and its expiry time.
-    pub command: (GetCommand, i32),
-    /// The key words of the line.
-    pub text: Vec<u8>,
-    /// Where the next key begins.
-    pub at: usize,
-    /// Its slot.
-    pub next: u32,
-}
-
-/// Counts of outcomes since they were last taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outcomes {
-    /// Keys found.
-    pub hits: u64,
-    /// Keys not found.
-    pub misses: u64,
-    /// Keys of failed gets that were answered as misses.
-    pub hidden_errors: u64,
-}
 
 /// All clients of a worker and their requests.
 #[derive(Debug)]
 pub struct Replies {
-    clients: Slab<Client>,
-    requests: Slab<Request>,
+    pub(super) clients: Slab<Client>,
+    pub(super) requests: Slab<Request>,
     serial: u32,
     /// The worker's buffers.
     pub pool: BufPool,
@@ -214,9 +36,6 @@ pub struct Replies {
     /// Counts of outcomes.
     pub outcomes: Outcomes,
 }
-
-/// How many keys of one get are asked for at a time.
-pub const WINDOW: u32 = 512;
 
 impl Default for Replies {
     fn default() -> Replies {
@@ -467,7 +286,7 @@ impl Replies {
         bytes
     }
 
-    fn live(&mut self, to: Ticket) -> Option<&mut Request> {
+    pub(super) fn live(&mut self, to: Ticket) -> Option<&mut Request> {
         self.requests
             .get_mut(to.request as usize)
             .filter(|request| request.serial == to.serial)
@@ -483,268 +302,6 @@ impl Replies {
         self.live(to).map(|request| request.client)
     }
 
-    /// A key was not found.
-    pub fn miss(&mut self, to: Ticket) {
-        if let Some(request) = self.live(to) {
-            if let Some(slot) = request.slot(to.index) {
-                *slot = Slot::Empty;
-            }
-            self.outcomes.misses += 1;
-            self.settled(to);
-        }
-    }
-
-    /// A value was found.
-    #[inline]
-    pub fn value(&mut self, to: Ticket, bytes: &[u8]) {
-        self.outcomes.hits += 1;
-        self.deliver(to, bytes);
-    }
-
-    /// A line (for meta with its block) was answered.
-    pub fn line(&mut self, to: Ticket, kind: Kind, bytes: &[u8]) {
-        let Some(request) = self.live(to) else {
-            return;
-        };
-        let mute = match request.shape {
-            Shape::Get => Mute::Nothing,
-            Shape::Broadcast(_) => {
-                return self.broadcast_answer(to, None);
-            }
-            Shape::Line(mute) => mute,
-            Shape::MetaGet(mute) => {
-                // The text for a failure isn't needed any more.
-                request.held.clear();
-                match kind {
-                    Kind::MetaMiss => self.outcomes.misses += 1,
-                    _ => self.outcomes.hits += 1,
-                }
-                mute
-            }
-        };
-        if mute.hides(kind) {
-            self.hide(to);
-        } else {
-            self.deliver(to, bytes);
-        }
-    }
-
-    fn hide(&mut self, to: Ticket) {
-        if let Some(request) = self.live(to) {
-            if let Some(slot) = request.slot(to.index) {
-                *slot = Slot::Empty;
-            }
-            self.settled(to);
-        }
-    }
-
-    /// The request failed here.
-    pub fn fail(&mut self, to: Ticket, kind: ErrorKind) {
-        self.failed(to, Failure::Kind(kind));
-    }
-
-    /// The server answered with an error line.
-    pub fn error(&mut self, to: Ticket, line: &[u8]) {
-        if self.wanted(to) {
-            self.failed(to, Failure::Line(line.into()));
-        }
-    }
-
-    fn failed(&mut self, to: Ticket, failure: Failure) {
-        let hide_errors = self.miss_on_get_errors;
-        let Some(request) = self.live(to) else {
-            return;
-        };
-        let client = request.client;
-        if matches!(request.shape, Shape::Broadcast(_)) {
-            // Its one slot stays open until all servers have answered.
-            return self.broadcast_answer(to, Some(failure));
-        }
-        match request.slot(to.index) {
-            // Half a value has been sent; there is no way to take it back.
-            Some(Slot::Direct) => return self.break_client(client),
-            Some(slot) => *slot = Slot::Empty,
-            None => return,
-        }
-        match request.shape {
-            Shape::Get => {
-                if hide_errors {
-                    self.outcomes.hidden_errors += 1;
-                    self.outcomes.misses += 1;
-                } else if let Some(request) = self.live(to) {
-                    request.failure.get_or_insert(failure);
-                }
-                self.settled(to);
-            }
-            Shape::Line(Mute::All) => self.hide(to),
-            Shape::Line(_) => self.deliver(to, failure.wire()),
-            Shape::Broadcast(_) => {}
-            Shape::MetaGet(mute) => {
-                let text = std::mem::take(&mut request.held);
-                // An error line of the server is about the command itself (a bad flag), not about the item.
-                let server_said =
-                    matches!(&failure, Failure::Line(line) if line.starts_with(b"CLIENT_ERROR"));
-                if !hide_errors || server_said {
-                    self.deliver(to, failure.wire());
-                } else {
-                    self.outcomes.hidden_errors += 1;
-                    self.outcomes.misses += 1;
-                    if mute.hides(Kind::MetaMiss) {
-                        self.hide(to);
-                    } else {
-                        self.deliver(to, if text.is_empty() { b"EN\r\n" } else { &text });
-                    }
-                }
-                self.pool.put(text);
-            }
-        }
-    }
-
-    fn broadcast_answer(&mut self, to: Ticket, failure: Option<Failure>) {
-        let Some(request) = self.live(to) else {
-            return;
-        };
-        let client_id = request.client;
-        request.pending = request.pending.saturating_sub(1);
-        if let Some(failure) = failure {
-            request.failure.get_or_insert(failure);
-        }
-        let done = request.pending == 0;
-        if done {
-            // deliver() settles the one slot.
-            request.pending = 1;
-            let Shape::Broadcast(mute) = request.shape else {
-                return;
-            };
-            let failure = request.failure.take();
-            if mute == Mute::All {
-                self.hide(to);
-            } else {
-                self.deliver(to, failure.as_ref().map_or(b"OK\r\n", Failure::wire));
-            }
-        } else if let Some(client) = self.clients.get_mut(client_id as usize) {
-            client.keys = client.keys.saturating_sub(1);
-        }
-    }
-
-    /// Complete bytes for a slot: to the client if it is its turn, else held.
-    #[inline]
-    fn deliver(&mut self, to: Ticket, bytes: &[u8]) {
-        let Some(request) = self
-            .requests
-            .get_mut(to.request as usize)
-            .filter(|request| request.serial == to.serial)
-        else {
-            return;
-        };
-        let Some(client) = self.clients.get_mut(request.client as usize) else {
-            return;
-        };
-        client.expect(bytes.len());
-        if client.head == to.request && request.emit == to.index {
-            client.out.push(bytes, &mut self.pool);
-            request.emit += 1;
-        } else {
-            if request.held.capacity() == 0 {
-                request.held = self.pool.take(bytes.len());
-            }
-            let at = request.held.len();
-            request.held.extend_from_slice(bytes);
-            if let Some(slot) = request.slot(to.index) {
-                *slot = Slot::Held {
-                    at,
-                    len: bytes.len(),
-                };
-            }
-        }
-        self.settled(to);
-    }
-
-    /// A large reply begins.
-    pub fn start(&mut self, to: Ticket, total: usize) {
-        let Some(request) = self.live(to) else {
-            return;
-        };
-        let (client_id, emit) = (request.client, request.emit);
-        let Some(client) = self.clients.get_mut(client_id as usize) else {
-            return;
-        };
-        client.average = client
-            .average
-            .max((total / 4).min(u32::MAX as usize / 16) as u32);
-        let state = if client.head == to.request && emit == to.index {
-            Slot::Direct
-        } else {
-            Slot::Stream {
-                bytes: Vec::new(),
-                done: false,
-            }
-        };
-        if let Some(slot) = self.live(to).and_then(|request| request.slot(to.index)) {
-            *slot = state;
-        }
-        self.outcomes.hits += 1;
-    }
-
-    /// More of a large reply.
-    pub fn chunk(&mut self, to: Ticket, data: &[u8]) {
-        let Some(request) = self
-            .requests
-            .get_mut(to.request as usize)
-            .filter(|request| request.serial == to.serial)
-        else {
-            return;
-        };
-        let client_id = request.client;
-        match request.slot(to.index) {
-            Some(Slot::Direct) => {
-                if let Some(client) = self.clients.get_mut(client_id as usize) {
-                    client.out.push(data, &mut self.pool);
-                }
-                self.mark(client_id);
-            }
-            Some(Slot::Stream { bytes, .. }) => {
-                if bytes.capacity() == 0 {
-                    *bytes = self.pool.take(data.len());
-                }
-                bytes.extend_from_slice(data);
-            }
-            _ => {}
-        }
-    }
-
-    /// The end of a large reply.
-    pub fn end(&mut self, to: Ticket) {
-        let Some(request) = self.live(to) else {
-            return;
-        };
-        match request.slot(to.index) {
-            Some(Slot::Stream { done, .. }) => *done = true,
-            Some(slot @ Slot::Direct) => {
-                *slot = Slot::Empty;
-                request.emit += 1;
-            }
-            _ => return,
-        }
-        self.settled(to);
-    }
-
-    /// The connection broke in the middle of a large reply. Returns false if nobody had seen any of it, and
-    /// the caller fails the request as usual.
-    pub fn cut(&mut self, to: Ticket) -> bool {
-        let Some(request) = self.live(to) else {
-            return true;
-        };
-        let client = request.client;
-        match request.slot(to.index) {
-            Some(Slot::Direct) => {
-                self.break_client(client);
-                true
-            }
-            _ => false,
-        }
-    }
-
     /// Closes the client at once.
     pub fn break_client(&mut self, id: u32) {
         if let Some(client) = self.clients.get_mut(id as usize) {
@@ -755,7 +312,7 @@ impl Replies {
 
     /// A slot has its answer.
     #[inline]
-    fn settled(&mut self, to: Ticket) {
+    pub(super) fn settled(&mut self, to: Ticket) {
         let Some(request) = self.requests.get_mut(to.request as usize) else {
             return;
         };
@@ -845,6 +402,9 @@ impl Replies {
         }
     }
 }
+
+#[cfg(test)]
+use crate::protocol::{error::ErrorKind, response::Kind};
 
 #[cfg(test)]
 #[path = "replies_tests.rs"]

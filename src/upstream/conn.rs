@@ -15,8 +15,8 @@
 use std::collections::VecDeque;
 
 use super::keys::{KeyLog, KeyRef};
+pub use super::types::{Asking, Broken, Class, ReplyKind, Sink, Ticket};
 use crate::protocol::request::GetCommand;
-use crate::protocol::response::{self, Kind};
 use crate::worker::buf::{Buf, BufPool};
 
 /// Values up to this many bytes are delivered whole; larger ones are passed on while they arrive.
@@ -37,147 +37,8 @@ const MAX_TOUCH_BYTES: usize = 1800;
 /// What a fresh connection must answer before it is used.
 pub const PROBE: &[u8] = b"version\r\n";
 
-/// The largest data block a server may announce, in bytes.
-const MAX_BLOCK: usize = 1 << 30;
-
-/// Who gets the answer; this module only carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
-    /// The request's place in the worker's table.
-    pub request: u32,
-    /// Its serial number, so that a reused place isn't taken for it.
-    pub serial: u32,
-    /// Which of the request's keys.
-    pub index: u32,
-    /// The route frame that decides on the answer, or [`Ticket::NO_FRAME`].
-    pub frame: u32,
-}
-
-impl Ticket {
-    /// The answer goes to the client as it is.
-    pub const NO_FRAME: u32 = u32::MAX;
-    /// Nobody waits (any more).
-    pub const NOBODY: Ticket = Ticket {
-        request: u32::MAX,
-        serial: 0,
-        index: 0,
-        frame: Ticket::NO_FRAME,
-    };
-}
-
-/// The terms of a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Asking {
-    /// Who gets the answer.
-    pub to: Ticket,
-    /// When it gives up, in the caller's microseconds.
-    pub deadline: u64,
-}
-
-/// Receives what the replies mean. Each ticket gets exactly one `miss`, `reply`, `fail`, or `start` …
-/// `end`, unless the connection breaks; then [`Conn::break_off`] returns those that got none.
-pub trait Sink {
-    /// The key is not there.
-    fn miss(&mut self, to: Ticket);
-    /// A complete reply: a line, or a line and its data block. For `get`s the `VALUE` without `END`.
-    fn reply(&mut self, to: Ticket, kind: ReplyKind, bytes: &[u8]);
-    /// A large reply begins; `total` is its length in bytes, line and block.
-    fn start(&mut self, to: Ticket, total: usize);
-    /// The next bytes of it.
-    fn chunk(&mut self, to: Ticket, bytes: &[u8]);
-    /// It is complete.
-    fn end(&mut self, to: Ticket);
-    /// An error line from the server, with its line end.
-    fn error(&mut self, to: Ticket, line: &[u8]);
-    /// The connection's own `version` was answered.
-    fn ready(&mut self);
-}
-
-/// What a complete reply is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReplyKind {
-    /// A `VALUE` and its block.
-    Value,
-    /// A line of this kind, for meta with its block.
-    Line(Kind),
-}
-
-/// Why a connection can't be used any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
-    /// A reply's key or opaque is not the one asked for.
-    WrongKey,
-    /// A reply that this command can't have.
-    WrongKind,
-    /// Bytes that nothing was asked for.
-    Unasked,
-    /// Something that is not memcached's protocol.
-    Garbage,
-}
-
-impl Broken {
-    /// For the log.
-    pub const fn describe(self) -> &'static str {
-        match self {
-            Broken::WrongKey => "it answered with a key or opaque that was not asked for",
-            Broken::WrongKind => "it answered with a reply that this command cannot have",
-            Broken::Unasked => "it sent bytes that nothing was asked for",
-            Broken::Garbage => "it sent something that is not memcached's protocol",
-        }
-    }
-}
-
-/// The kinds of commands, by the replies they can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// set, add, replace, append, prepend, cas
-    Store,
-    /// delete
-    Delete,
-    /// incr, decr
-    Arith,
-    /// touch
-    Touch,
-    /// flush_all
-    Flush,
-    /// mg, ms, md, ma; `own_opaque` if the opaque was added here and is to be taken out of the reply
-    Meta {
-        /// Whether ringroad added the opaque.
-        own_opaque: bool,
-    },
-    /// me
-    MetaDebug,
-}
-
-impl Class {
-    fn allows(self, kind: Kind) -> bool {
-        match self {
-            Class::Store => {
-                matches!(
-                    kind,
-                    Kind::Stored | Kind::NotStored | Kind::Exists | Kind::NotFound
-                )
-            }
-            Class::Delete => matches!(kind, Kind::Deleted | Kind::NotFound),
-            Class::Arith => matches!(kind, Kind::Number | Kind::NotFound),
-            Class::Touch => matches!(kind, Kind::Touched | Kind::NotFound),
-            Class::Flush => kind == Kind::Ok,
-            Class::Meta { .. } => matches!(
-                kind,
-                Kind::MetaHeader
-                    | Kind::MetaValue(_)
-                    | Kind::MetaMiss
-                    | Kind::MetaNotFound
-                    | Kind::MetaNotStored
-                    | Kind::MetaExists
-            ),
-            Class::MetaDebug => matches!(kind, Kind::MetaDebug | Kind::MetaMiss),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
+pub(super) enum Shape {
     Get(GetCommand),
     Line(Class),
     /// The `version` that a fresh connection must answer.
@@ -185,19 +46,19 @@ enum Shape {
 }
 
 #[derive(Debug)]
-struct Entry {
-    shape: Shape,
+pub(super) struct Entry {
+    pub(super) shape: Shape,
     /// Slots still without an answer.
-    slots: u32,
+    pub(super) slots: u32,
     /// When its requests give up, in the caller's microseconds.
-    deadline: u64,
-    tombstone: bool,
+    pub(super) deadline: u64,
+    pub(super) tombstone: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Slot {
-    to: Ticket,
-    key: KeyRef,
+pub(super) struct Slot {
+    pub(super) to: Ticket,
+    pub(super) key: KeyRef,
 }
 
 /// The last entry, while more keys can join it.
@@ -205,20 +66,20 @@ struct Slot {
 struct OpenBatch {
     request: (u32, u32),
     line_start: usize,
-    keys: u32,
+    pub(super) keys: u32,
 }
 
 /// A data block that is passed on while it arrives.
 #[derive(Debug)]
-struct Stream {
+pub(super) struct Stream {
     /// Bytes still to come, the line end included.
-    left: usize,
+    pub(super) left: usize,
     /// How many were still to come when the deadline was last moved.
-    left_at_deadline: usize,
+    pub(super) left_at_deadline: usize,
 }
 
 impl Stream {
-    fn new(left: usize) -> Stream {
+    pub(super) fn new(left: usize) -> Stream {
         Stream {
             left,
             left_at_deadline: left,
@@ -229,14 +90,14 @@ impl Stream {
 /// A connection's queue and reply matcher.
 #[derive(Debug, Default)]
 pub struct Conn {
-    out: Buf,
-    input: Buf,
-    entries: VecDeque<Entry>,
-    slots: VecDeque<Slot>,
-    keys: KeyLog,
+    pub(super) out: Buf,
+    pub(super) input: Buf,
+    pub(super) entries: VecDeque<Entry>,
+    pub(super) slots: VecDeque<Slot>,
+    pub(super) keys: KeyLog,
     open: Option<OpenBatch>,
-    stream: Option<Stream>,
-    scratch: Vec<u8>,
+    pub(super) stream: Option<Stream>,
+    pub(super) scratch: Vec<u8>,
 }
 
 impl Conn {
@@ -397,267 +258,6 @@ impl Conn {
         self.out.consume(n, pool);
     }
 
-    /// Bytes have arrived.
-    ///
-    /// # Errors
-    /// [`Broken`] if they can't be what was asked for; the connection must be closed then.
-    pub fn receive(
-        &mut self,
-        data: &[u8],
-        sink: &mut impl Sink,
-        pool: &mut BufPool,
-    ) -> Result<(), Broken> {
-        if self.input.is_empty() {
-            let used = self.replies(data, sink)?;
-            if let Some(rest) = data.get(used..).filter(|rest| !rest.is_empty()) {
-                self.input.push(rest, pool);
-            }
-            return Ok(());
-        }
-        self.input.push(data, pool);
-        let bytes = self.input.take();
-        let used = self.replies(&bytes, sink);
-        self.input
-            .restore(bytes, *used.as_ref().unwrap_or(&0), pool);
-        used.map(|_| ())
-    }
-
-    /// Handles as many complete replies as `buf` holds; returns the bytes used.
-    fn replies(&mut self, buf: &[u8], sink: &mut impl Sink) -> Result<usize, Broken> {
-        let mut rest = buf;
-        while !rest.is_empty() {
-            let used = if self.stream.is_some() {
-                self.stream_on(rest, sink)?
-            } else {
-                let Some(entry) = self.entries.front() else {
-                    return Err(Broken::Unasked);
-                };
-                match entry.shape {
-                    Shape::Get(_) => self.get_reply(rest, sink)?,
-                    Shape::Line(class) => self.line_reply(class, rest, sink)?,
-                    Shape::Probe => self.probe_reply(rest, sink)?,
-                }
-            };
-            if used == 0 {
-                break;
-            }
-            rest = rest.get(used..).unwrap_or_default();
-        }
-        Ok(buf.len() - rest.len())
-    }
-
-    fn get_reply(&mut self, buf: &[u8], sink: &mut impl Sink) -> Result<usize, Broken> {
-        let Some((end, used)) = complete_line(buf)? else {
-            return Ok(0);
-        };
-        let line = buf.get(..end).unwrap_or_default();
-        if let Some(value) = response::value(line) {
-            if value.len > MAX_BLOCK {
-                return Err(Broken::Garbage);
-            }
-            let total = used + value.len + 2;
-            let whole = buf.get(..total);
-            if whole.is_none() && total <= STREAM_ABOVE {
-                return Ok(0);
-            }
-            self.skip_to(value.key, sink)?;
-            let Some(slot) = self.slots.front() else {
-                return Err(Broken::WrongKey);
-            };
-            let Some(bytes) = whole else {
-                sink.start(slot.to, total);
-                sink.chunk(slot.to, buf.get(..used).unwrap_or_default());
-                self.stream = Some(Stream::new(value.len + 2));
-                return Ok(used);
-            };
-            if !bytes.ends_with(b"\r\n") {
-                return Err(Broken::Garbage);
-            }
-            sink.reply(slot.to, ReplyKind::Value, bytes);
-            self.answered();
-            return Ok(total);
-        }
-        match response::kind(line) {
-            Kind::End => {
-                while self.entries.front().is_some_and(|entry| entry.slots > 0) {
-                    if let Some(slot) = self.slots.front() {
-                        sink.miss(slot.to);
-                    }
-                    self.answered();
-                }
-            }
-            kind if kind.is_error() => {
-                let line = buf.get(..used).unwrap_or_default();
-                while self.entries.front().is_some_and(|entry| entry.slots > 0) {
-                    if let Some(slot) = self.slots.front() {
-                        sink.error(slot.to, line);
-                    }
-                    self.answered();
-                }
-            }
-            Kind::Unknown => return Err(Broken::Garbage),
-            _ => return Err(Broken::WrongKind),
-        }
-        self.entries.pop_front();
-        Ok(used)
-    }
-
-    /// Memcached answers the keys of a line in their order and leaves out those it has not, so the slots
-    /// before the one that is answered are misses.
-    fn skip_to(&mut self, key: &[u8], sink: &mut impl Sink) -> Result<(), Broken> {
-        let slots = self.entries.front().map_or(0, |entry| entry.slots) as usize;
-        let found = self
-            .slots
-            .iter()
-            .take(slots)
-            .position(|slot| self.keys.get(slot.key) == key)
-            .ok_or(Broken::WrongKey)?;
-        for _ in 0..found {
-            if let Some(slot) = self.slots.front() {
-                sink.miss(slot.to);
-            }
-            self.answered();
-        }
-        Ok(())
-    }
-
-    /// The first slot has its answer.
-    fn answered(&mut self) {
-        if let Some(slot) = self.slots.pop_front()
-            && slot.key != KeyRef::EMPTY
-        {
-            self.keys.release(slot.key);
-        }
-        if let Some(entry) = self.entries.front_mut() {
-            entry.slots = entry.slots.saturating_sub(1);
-        }
-    }
-
-    fn line_reply(
-        &mut self,
-        class: Class,
-        buf: &[u8],
-        sink: &mut impl Sink,
-    ) -> Result<usize, Broken> {
-        let Some((end, used)) = complete_line(buf)? else {
-            return Ok(0);
-        };
-        let line = buf.get(..end).unwrap_or_default();
-        let Some(slot) = self.slots.front().copied() else {
-            return Err(Broken::Unasked);
-        };
-        let kind = response::kind(line);
-        if kind.is_error() {
-            sink.error(slot.to, buf.get(..used).unwrap_or_default());
-            self.answered();
-            self.entries.pop_front();
-            return Ok(used);
-        }
-        if kind == Kind::Unknown {
-            return Err(Broken::Garbage);
-        }
-        if !class.allows(kind) {
-            return Err(Broken::WrongKind);
-        }
-        let block = match kind {
-            Kind::MetaValue(len) if len > MAX_BLOCK => return Err(Broken::Garbage),
-            Kind::MetaValue(len) => len + 2,
-            _ => 0,
-        };
-        let total = used + block;
-        let whole = buf.get(..total);
-        if whole.is_none() && total <= STREAM_ABOVE {
-            return Ok(0);
-        }
-        let mut head = buf.get(..used).unwrap_or_default();
-        let mut rewritten = false;
-        if let Class::Meta { own_opaque } = class {
-            let guard = Guard::of(self.keys.get(slot.key));
-            if !guard.admits(line, kind) {
-                return Err(Broken::WrongKey);
-            }
-            if own_opaque {
-                self.scratch.clear();
-                without_opaque(line, guard.opaque, &mut self.scratch);
-                head = &self.scratch;
-                rewritten = true;
-            }
-        }
-        let Some(bytes) = whole else {
-            sink.start(slot.to, head.len() + block);
-            sink.chunk(slot.to, head);
-            self.stream = Some(Stream::new(block));
-            return Ok(used);
-        };
-        if !bytes.ends_with(b"\r\n") && block > 0 {
-            return Err(Broken::Garbage);
-        }
-        if rewritten {
-            self.scratch
-                .extend_from_slice(bytes.get(used..).unwrap_or_default());
-            sink.reply(slot.to, ReplyKind::Line(kind), &self.scratch);
-            if self.scratch.capacity() > STREAM_ABOVE * 2 {
-                self.scratch = Vec::new();
-            }
-        } else {
-            sink.reply(slot.to, ReplyKind::Line(kind), bytes);
-        }
-        self.answered();
-        self.entries.pop_front();
-        Ok(total)
-    }
-
-    fn probe_reply(&mut self, buf: &[u8], sink: &mut impl Sink) -> Result<usize, Broken> {
-        let Some((end, used)) = complete_line(buf)? else {
-            return Ok(0);
-        };
-        match response::kind(buf.get(..end).unwrap_or_default()) {
-            Kind::Version => {
-                self.answered();
-                self.entries.pop_front();
-                sink.ready();
-                Ok(used)
-            }
-            Kind::Unknown => Err(Broken::Garbage),
-            _ => Err(Broken::WrongKind),
-        }
-    }
-
-    fn stream_on(&mut self, buf: &[u8], sink: &mut impl Sink) -> Result<usize, Broken> {
-        let (Some(stream), Some(slot)) = (&mut self.stream, self.slots.front().copied()) else {
-            return Err(Broken::Unasked);
-        };
-        let n = stream.left.min(buf.len());
-        let bytes = buf.get(..n).unwrap_or_default();
-        // The last two of the bytes to come must be the line end.
-        for (back, want) in [(2, b'\r'), (1, b'\n')] {
-            if stream.left >= back
-                && let Some(b) = bytes.get(stream.left - back)
-                && *b != want
-            {
-                return Err(Broken::Garbage);
-            }
-        }
-        stream.left -= n;
-        sink.chunk(slot.to, bytes);
-        if stream.left == 0 {
-            self.stream = None;
-            sink.end(slot.to);
-            let line = matches!(
-                self.entries.front(),
-                Some(Entry {
-                    shape: Shape::Line(_),
-                    ..
-                })
-            );
-            self.answered();
-            if line {
-                self.entries.pop_front();
-            }
-        }
-        Ok(n)
-    }
-
     /// When the connection next needs attention: its oldest live request gives up, or its first answer has
     /// been overdue for `patience`. While it is not connected no answer can be overdue: then that is `None`.
     pub fn next_event(&self, patience: Option<u64>) -> Option<u64> {
@@ -749,58 +349,6 @@ impl Conn {
             .map(|slot| slot.to)
             .filter(|to| *to != Ticket::NOBODY)
     }
-}
-
-fn complete_line(buf: &[u8]) -> Result<Option<(usize, usize)>, Broken> {
-    match response::line(buf) {
-        Some((_, used)) if used > response::MAX_LINE => Err(Broken::Garbage),
-        None if buf.len() > response::MAX_LINE => Err(Broken::Garbage),
-        found => Ok(found),
-    }
-}
-
-/// What a meta reply must carry.
-struct Guard<'a> {
-    opaque: &'a [u8],
-    key: Option<&'a [u8]>,
-}
-
-impl<'a> Guard<'a> {
-    fn of(text: &'a [u8]) -> Guard<'a> {
-        let mut words = text.splitn(2, |b| *b == b' ');
-        Guard {
-            opaque: words.next().unwrap_or_default(),
-            key: words.next(),
-        }
-    }
-
-    /// Whether a reply is for what was asked. A bare `EN` of an old server carries nothing.
-    fn admits(&self, line: &[u8], kind: Kind) -> bool {
-        let mut opaque = kind == Kind::MetaMiss && line == b"EN";
-        for word in line.split(|b| *b == b' ').skip(1) {
-            match word {
-                [b'O', rest @ ..] if rest != self.opaque => return false,
-                [b'O', ..] => opaque = true,
-                [b'k', rest @ ..] if self.key.is_some_and(|key| key != rest) => return false,
-                _ => {}
-            }
-        }
-        opaque
-    }
-}
-
-/// Copies a reply line without the opaque, with its line end.
-fn without_opaque(line: &[u8], opaque: &[u8], out: &mut Vec<u8>) {
-    for (i, word) in line.split(|b| *b == b' ').enumerate() {
-        if i > 0 {
-            if word.strip_prefix(b"O") == Some(opaque) {
-                continue;
-            }
-            out.push(b' ');
-        }
-        out.extend_from_slice(word);
-    }
-    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

@@ -3,3 +3,5 @@
 pub mod conn;
 pub mod health;
 pub mod keys;
+mod matcher;
+mod types;

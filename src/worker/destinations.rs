@@ -38,7 +38,7 @@ pub struct Upstream {
     /// How much of the probe has been written.
     probed: usize,
     /// Not read from until this client has room; and until when that may last.
-    paused: Option<(u32, u64)>,
+    pub(super) paused: Option<(u32, u64)>,
 }
 
 /// Where a connection is in its life.
@@ -364,7 +364,7 @@ impl Core {
     }
 
     /// Fails everything that waits on a connection and decides when to connect again.
-    fn break_conn(&mut self, id: u32, kind: ErrorKind) {
+    pub(super) fn break_conn(&mut self, id: u32, kind: ErrorKind) {
         let random = self.random();
         let Some(up) = self.conns.get_mut(id as usize) else {
             return;
@@ -439,104 +439,6 @@ impl Core {
         }
     }
 
-    /// Handles everything that is due. To be called when [`Core::next_tick`] has come.
-    pub fn tick(&mut self) {
-        let now = self.now;
-        self.timer = u64::MAX;
-        let ids: Vec<u32> = self.conns.iter().map(|(id, _)| id as u32).collect();
-        for id in ids {
-            self.tick_conn(id, now);
-        }
-        if self.budget_at <= now {
-            self.enforce_budget();
-        }
-        self.timer = self.timer.min(self.budget_at);
-        self.run_later();
-        self.count_outcomes();
-    }
-
-    fn tick_conn(&mut self, id: u32, now: u64) {
-        let mut given_up = Vec::new();
-        let Some(up) = self.conns.get_mut(id as usize) else {
-            return;
-        };
-        let due = up.conn.expire(now, |to| given_up.push(to));
-        up.stats.timeouts.add(given_up.len() as u64);
-        let stuck = up.conn.stuck_since(now.saturating_sub(up.timeout));
-        let stalled = up.paused.filter(|(_, until)| *until <= now);
-        let (state, timeout, destination_id) = (up.state, up.timeout, up.destination);
-        for to in given_up {
-            if to != Ticket::NOBODY {
-                self.fail(to, ErrorKind::Timeout);
-            }
-        }
-        if let Some((client, _)) = stalled {
-            tracing::warn!(
-                "closing a client that does not read a large value while memory is short: others wait for the connection"
-            );
-            self.stats.worker.closed_connections.inc();
-            self.replies.break_client(client);
-            self.unpause(client);
-        }
-        let connect_timeout = match self.destinations.get(destination_id as usize) {
-            Some(Some(destination)) => destination.spec.connect_timeout,
-            _ => timeout,
-        };
-        match state {
-            State::Waiting { until } if until <= now => {
-                if let Some(up) = self.conns.get_mut(id as usize) {
-                    begin_connecting(up, id, now.saturating_add(connect_timeout), &mut self.todo);
-                }
-            }
-            State::Connecting { deadline } | State::Probing { deadline } if deadline <= now => {
-                self.todo.close.push(id);
-                self.break_conn(id, ErrorKind::ConnectFailed);
-            }
-            State::Ready { .. } => {
-                let mut out = false;
-                if let Some(Some(destination)) = self.destinations.get_mut(destination_id as usize)
-                {
-                    for _ in 0..due {
-                        out |= destination.health.timed_out(&destination.spec.health);
-                    }
-                    if out {
-                        destination.stats.downs.inc();
-                        destination.stats.down.set(1);
-                        tracing::warn!(
-                            server = %destination.spec.name,
-                            timeout_ms = destination.spec.timeout / 1000,
-                            "server is out of service after repeated timeouts; it is probed until it answers"
-                        );
-                    }
-                }
-                if out || stuck {
-                    self.todo.close.push(id);
-                    self.break_conn(id, ErrorKind::Timeout);
-                }
-            }
-            _ => {}
-        }
-        self.arm(id);
-    }
-
-    /// Makes sure of a tick when the connection next needs one.
-    fn arm(&mut self, id: u32) {
-        let Some(up) = self.conns.get(id as usize) else {
-            return;
-        };
-        let patience = up.is_ready().then_some(up.timeout);
-        let mut at = up.conn.next_event(patience).unwrap_or(u64::MAX);
-        if let Some((_, until)) = up.paused {
-            at = at.min(until);
-        }
-        at = at.min(match up.state {
-            State::Waiting { until } => until,
-            State::Connecting { deadline } | State::Probing { deadline } => deadline,
-            State::Idle | State::Ready { .. } => u64::MAX,
-        });
-        self.timer = self.timer.min(at);
-    }
-
     /// How many destinations are in service and out of it.
     pub fn in_service(&self) -> (usize, usize) {
         let mut counts = (0, 0);
@@ -551,7 +453,7 @@ impl Core {
     }
 }
 
-fn begin_connecting(up: &mut Upstream, id: u32, deadline: u64, todo: &mut Todo) {
+pub(super) fn begin_connecting(up: &mut Upstream, id: u32, deadline: u64, todo: &mut Todo) {
     up.state = State::Connecting { deadline };
     todo.connect.push(id);
 }

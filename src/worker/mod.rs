@@ -14,3 +14,4 @@ mod hub;
 mod model_tests;
 mod ready;
 pub mod socket;
+mod ticks;

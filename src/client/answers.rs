@@ -1,0 +1,271 @@
+//! Outcomes of requests: what each means for its request, and where its bytes go.
+
+use super::replies::Replies;
+use super::request::{Failure, Mute, Shape, Slot};
+use crate::protocol::error::ErrorKind;
+use crate::protocol::response::Kind;
+use crate::upstream::conn::Ticket;
+
+impl Replies {
+    /// A key was not found.
+    pub fn miss(&mut self, to: Ticket) {
+        if let Some(request) = self.live(to) {
+            if let Some(slot) = request.slot(to.index) {
+                *slot = Slot::Empty;
+            }
+            self.outcomes.misses += 1;
+            self.settled(to);
+        }
+    }
+
+    /// A value was found.
+    #[inline]
+    pub fn value(&mut self, to: Ticket, bytes: &[u8]) {
+        self.outcomes.hits += 1;
+        self.deliver(to, bytes);
+    }
+
+    /// A line (for meta with its block) was answered.
+    pub fn line(&mut self, to: Ticket, kind: Kind, bytes: &[u8]) {
+        let Some(request) = self.live(to) else {
+            return;
+        };
+        let mute = match request.shape {
+            Shape::Get => Mute::Nothing,
+            Shape::Broadcast(_) => {
+                return self.broadcast_answer(to, None);
+            }
+            Shape::Line(mute) => mute,
+            Shape::MetaGet(mute) => {
+                // The text for a failure isn't needed any more.
+                request.held.clear();
+                match kind {
+                    Kind::MetaMiss => self.outcomes.misses += 1,
+                    _ => self.outcomes.hits += 1,
+                }
+                mute
+            }
+        };
+        if mute.hides(kind) {
+            self.hide(to);
+        } else {
+            self.deliver(to, bytes);
+        }
+    }
+
+    fn hide(&mut self, to: Ticket) {
+        if let Some(request) = self.live(to) {
+            if let Some(slot) = request.slot(to.index) {
+                *slot = Slot::Empty;
+            }
+            self.settled(to);
+        }
+    }
+
+    /// The request failed here.
+    pub fn fail(&mut self, to: Ticket, kind: ErrorKind) {
+        self.failed(to, Failure::Kind(kind));
+    }
+
+    /// The server answered with an error line.
+    pub fn error(&mut self, to: Ticket, line: &[u8]) {
+        if self.wanted(to) {
+            self.failed(to, Failure::Line(line.into()));
+        }
+    }
+
+    fn failed(&mut self, to: Ticket, failure: Failure) {
+        let hide_errors = self.miss_on_get_errors;
+        let Some(request) = self.live(to) else {
+            return;
+        };
+        let client = request.client;
+        if matches!(request.shape, Shape::Broadcast(_)) {
+            // Its one slot stays open until all servers have answered.
+            return self.broadcast_answer(to, Some(failure));
+        }
+        match request.slot(to.index) {
+            // Half a value has been sent; there is no way to take it back.
+            Some(Slot::Direct) => return self.break_client(client),
+            Some(slot) => *slot = Slot::Empty,
+            None => return,
+        }
+        match request.shape {
+            Shape::Get => {
+                if hide_errors {
+                    self.outcomes.hidden_errors += 1;
+                    self.outcomes.misses += 1;
+                } else if let Some(request) = self.live(to) {
+                    request.failure.get_or_insert(failure);
+                }
+                self.settled(to);
+            }
+            Shape::Line(Mute::All) => self.hide(to),
+            Shape::Line(_) => self.deliver(to, failure.wire()),
+            Shape::Broadcast(_) => {}
+            Shape::MetaGet(mute) => {
+                let text = std::mem::take(&mut request.held);
+                // An error line of the server is about the command itself (a bad flag), not about the item.
+                let server_said =
+                    matches!(&failure, Failure::Line(line) if line.starts_with(b"CLIENT_ERROR"));
+                if !hide_errors || server_said {
+                    self.deliver(to, failure.wire());
+                } else {
+                    self.outcomes.hidden_errors += 1;
+                    self.outcomes.misses += 1;
+                    if mute.hides(Kind::MetaMiss) {
+                        self.hide(to);
+                    } else {
+                        self.deliver(to, if text.is_empty() { b"EN\r\n" } else { &text });
+                    }
+                }
+                self.pool.put(text);
+            }
+        }
+    }
+
+    fn broadcast_answer(&mut self, to: Ticket, failure: Option<Failure>) {
+        let Some(request) = self.live(to) else {
+            return;
+        };
+        let client_id = request.client;
+        request.pending = request.pending.saturating_sub(1);
+        if let Some(failure) = failure {
+            request.failure.get_or_insert(failure);
+        }
+        let done = request.pending == 0;
+        if done {
+            // deliver() settles the one slot.
+            request.pending = 1;
+            let Shape::Broadcast(mute) = request.shape else {
+                return;
+            };
+            let failure = request.failure.take();
+            if mute == Mute::All {
+                self.hide(to);
+            } else {
+                self.deliver(to, failure.as_ref().map_or(b"OK\r\n", Failure::wire));
+            }
+        } else if let Some(client) = self.clients.get_mut(client_id as usize) {
+            client.keys = client.keys.saturating_sub(1);
+        }
+    }
+
+    /// Complete bytes for a slot: to the client if it is its turn, else held.
+    #[inline]
+    pub(super) fn deliver(&mut self, to: Ticket, bytes: &[u8]) {
+        let Some(request) = self
+            .requests
+            .get_mut(to.request as usize)
+            .filter(|request| request.serial == to.serial)
+        else {
+            return;
+        };
+        let Some(client) = self.clients.get_mut(request.client as usize) else {
+            return;
+        };
+        client.expect(bytes.len());
+        if client.head == to.request && request.emit == to.index {
+            client.out.push(bytes, &mut self.pool);
+            request.emit += 1;
+        } else {
+            if request.held.capacity() == 0 {
+                request.held = self.pool.take(bytes.len());
+            }
+            let at = request.held.len();
+            request.held.extend_from_slice(bytes);
+            if let Some(slot) = request.slot(to.index) {
+                *slot = Slot::Held {
+                    at,
+                    len: bytes.len(),
+                };
+            }
+        }
+        self.settled(to);
+    }
+
+    /// A large reply begins.
+    pub fn start(&mut self, to: Ticket, total: usize) {
+        let Some(request) = self.live(to) else {
+            return;
+        };
+        let (client_id, emit) = (request.client, request.emit);
+        let Some(client) = self.clients.get_mut(client_id as usize) else {
+            return;
+        };
+        client.average = client
+            .average
+            .max((total / 4).min(u32::MAX as usize / 16) as u32);
+        let state = if client.head == to.request && emit == to.index {
+            Slot::Direct
+        } else {
+            Slot::Stream {
+                bytes: Vec::new(),
+                done: false,
+            }
+        };
+        if let Some(slot) = self.live(to).and_then(|request| request.slot(to.index)) {
+            *slot = state;
+        }
+        self.outcomes.hits += 1;
+    }
+
+    /// More of a large reply.
+    pub fn chunk(&mut self, to: Ticket, data: &[u8]) {
+        let Some(request) = self
+            .requests
+            .get_mut(to.request as usize)
+            .filter(|request| request.serial == to.serial)
+        else {
+            return;
+        };
+        let client_id = request.client;
+        match request.slot(to.index) {
+            Some(Slot::Direct) => {
+                if let Some(client) = self.clients.get_mut(client_id as usize) {
+                    client.out.push(data, &mut self.pool);
+                }
+                self.mark(client_id);
+            }
+            Some(Slot::Stream { bytes, .. }) => {
+                if bytes.capacity() == 0 {
+                    *bytes = self.pool.take(data.len());
+                }
+                bytes.extend_from_slice(data);
+            }
+            _ => {}
+        }
+    }
+
+    /// The end of a large reply.
+    pub fn end(&mut self, to: Ticket) {
+        let Some(request) = self.live(to) else {
+            return;
+        };
+        match request.slot(to.index) {
+            Some(Slot::Stream { done, .. }) => *done = true,
+            Some(slot @ Slot::Direct) => {
+                *slot = Slot::Empty;
+                request.emit += 1;
+            }
+            _ => return,
+        }
+        self.settled(to);
+    }
+
+    /// The connection broke in the middle of a large reply. Returns false if nobody had seen any of it, and
+    /// the caller fails the request as usual.
+    pub fn cut(&mut self, to: Ticket) -> bool {
+        let Some(request) = self.live(to) else {
+            return true;
+        };
+        let client = request.client;
+        match request.slot(to.index) {
+            Some(Slot::Direct) => {
+                self.break_client(client);
+                true
+            }
+            _ => false,
+        }
+    }
+}
