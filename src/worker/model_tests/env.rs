@@ -166,7 +166,12 @@ impl Env {
         Rules {
             disturbed: disturbed && !self.strict,
             vanish: (self.setup.flush || self.setup.allows(Fault::Restart)) && !self.strict,
-            appear: matches!(self.setup.route, Shape::WarmUp | Shape::WarmUpOfFailover),
+            appear: match self.setup.route {
+                Shape::WarmUp | Shape::WarmUpOfFailover => true,
+                // What an update missed while its server was down.
+                Shape::Failover { on_miss } => on_miss && self.setup.faults,
+                _ => false,
+            },
         }
     }
 

@@ -82,7 +82,7 @@ pub struct Rules {
     pub disturbed: bool,
     /// Items may vanish (flush_all, a server that restarts).
     pub vanish: bool,
-    /// Items may appear (copies of a warm-up route).
+    /// Items may appear, and a hit need not be where updates go (a pool that only gets fall back on).
     pub appear: bool,
 }
 
@@ -164,7 +164,7 @@ impl Belief {
                     value: Some(value),
                     ..
                 },
-            ) => Some(vec![Some(Known {
+            ) if !rules.appear => Some(vec![Some(Known {
                 flags: *flags,
                 value: Rc::new(value.clone()),
                 version: 0,
