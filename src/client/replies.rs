@@ -404,8 +404,5 @@ impl Replies {
 }
 
 #[cfg(test)]
-use crate::protocol::{error::ErrorKind, response::Kind};
-
-#[cfg(test)]
 #[path = "replies_tests.rs"]
 mod tests;

@@ -1,4 +1,7 @@
 use super::*;
+use crate::protocol::error::ErrorKind;
+use crate::protocol::request::{GetCommand, MetaCommand};
+use crate::protocol::response::Kind;
 
 /// What a client has been sent; taken out of its buffer.
 fn sent(replies: &mut Replies, id: u32) -> String {
