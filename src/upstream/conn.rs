@@ -5,7 +5,8 @@
 //! is queued or the bytes are written. Replies are taken apart by key and handed to a [`Sink`].
 //!
 //! Invariants: replies arrive in the order of the entries; a `VALUE` must carry the key of a waiting slot of
-//! the first entry, a meta reply the opaque that was sent, a line must be of the kind its command can have.
+//! the first entry, a meta reply the opaque that was sent, a line must be of the kind its command can have,
+//! and nothing is an answer to what has not been written yet.
 //! Anything else is [`Broken`]: the caller closes the connection, because nothing is worse than a reply
 //! given to the wrong request. An entry whose requests have timed out stays as a *tombstone*: its late reply
 //! is recognised and thrown away.
@@ -53,6 +54,8 @@ pub(super) struct Entry {
     /// When its requests give up, in the caller's microseconds.
     pub(super) deadline: u64,
     pub(super) tombstone: bool,
+    /// Where its line begins, counted in all bytes of this connection.
+    pub(super) begins: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +101,8 @@ pub struct Conn {
     open: Option<OpenBatch>,
     pub(super) stream: Option<Stream>,
     pub(super) scratch: Vec<u8>,
+    /// Bytes of `out` that have been written on this connection.
+    pub(super) written: u64,
 }
 
 impl Conn {
@@ -114,6 +119,15 @@ impl Conn {
     /// Whether nothing is asked for or to be sent.
     pub fn is_idle(&self) -> bool {
         self.entries.is_empty() && self.out.is_empty()
+    }
+
+    /// Whether any answer would be one that was not asked for.
+    #[cfg(test)]
+    pub fn expects_nothing(&self) -> bool {
+        !self
+            .entries
+            .front()
+            .is_some_and(|entry| self.is_sent(entry))
     }
 
     /// Bytes of memory in buffers.
@@ -142,6 +156,7 @@ impl Conn {
         let joined = self.join(command, key, to, coalesce, pool);
         if !joined {
             self.seal(pool);
+            let begins = self.written + self.out.len() as u64;
             let out = self.out.back(pool);
             let line_start = out.len();
             out.extend_from_slice(command.name());
@@ -156,6 +171,7 @@ impl Conn {
                 slots: 1,
                 deadline,
                 tombstone: false,
+                begins,
             });
             self.open = Some(OpenBatch {
                 request: (to.request, to.serial),
@@ -215,6 +231,7 @@ impl Conn {
         pool: &mut BufPool,
     ) {
         self.seal(pool);
+        let begins = self.written + self.out.len() as u64;
         self.out.push(head, pool);
         self.out.push(block, pool);
         self.entries.push_back(Entry {
@@ -222,6 +239,7 @@ impl Conn {
             slots: 1,
             deadline,
             tombstone: false,
+            begins,
         });
         let key = if guard.is_empty() {
             KeyRef::EMPTY
@@ -239,6 +257,7 @@ impl Conn {
             slots: 1,
             deadline,
             tombstone: false,
+            begins: 0,
         });
         self.slots.push_front(Slot {
             to: Ticket::NOBODY,
@@ -255,6 +274,7 @@ impl Conn {
 
     /// The first `n` bytes of [`Conn::out`] have been written.
     pub fn wrote(&mut self, n: usize, pool: &mut BufPool) {
+        self.written += n as u64;
         self.out.consume(n, pool);
     }
 
@@ -342,6 +362,7 @@ impl Conn {
         self.keys.reset();
         self.open = None;
         self.stream = None;
+        self.written = 0;
         self.out.clear(pool);
         self.input.clear(pool);
         slots

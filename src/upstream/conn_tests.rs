@@ -696,3 +696,29 @@ fn partial_writes_send_every_byte_once() {
     let text = written.escape_ascii().to_string().replace("\\r\\n", "|");
     assert_eq!(text, expected);
 }
+
+#[test]
+fn an_answer_to_what_has_not_been_written_yet_was_not_asked_for() {
+    for (answer, kind) in [("END", 0), ("STORED", 1), ("HD O1", 2)] {
+        for written_before in [false, true] {
+            let mut b = Bench::default();
+            if written_before {
+                b.get(9, "before");
+                b.flush();
+            }
+            match kind {
+                0 => drop(b.get(1, "a")),
+                1 => b.command(1, Class::Store, "set a 0 0 0\r\n\r\n", ""),
+                _ => b.command(1, Class::Meta { own_opaque: false }, "mg a O1\r\n", "1"),
+            }
+            if written_before {
+                b.receive(b"END\r\n").unwrap();
+                b.heard();
+            }
+            let line = format!("{answer}\r\n");
+            assert_eq!(b.receive(line.as_bytes()), Err(Broken::Unasked), "{answer}");
+            assert!(b.heard().is_empty());
+            assert_eq!(b.broken_off(), [1]);
+        }
+    }
+}

@@ -42,7 +42,7 @@ impl Conn {
             let used = if self.stream.is_some() {
                 self.stream_on(rest, sink)?
             } else {
-                let Some(entry) = self.entries.front() else {
+                let Some(entry) = self.entries.front().filter(|entry| self.is_sent(entry)) else {
                     return Err(Broken::Unasked);
                 };
                 match entry.shape {
@@ -57,6 +57,12 @@ impl Conn {
             rest = rest.get(used..).unwrap_or_default();
         }
         Ok(buf.len() - rest.len())
+    }
+
+    /// Whether a reply to it is possible: at least its first byte has been written. The caller writes the
+    /// probe, which goes before everything else.
+    pub(super) fn is_sent(&self, entry: &Entry) -> bool {
+        entry.shape == Shape::Probe || entry.begins < self.written
     }
 
     fn get_reply(&mut self, buf: &[u8], sink: &mut impl Sink) -> Result<usize, Broken> {

@@ -44,12 +44,6 @@ pub enum Op {
     Touch,
 }
 
-impl Op {
-    pub fn is_update(&self) -> bool {
-        matches!(self, Op::Put(..) | Op::Delete | Op::Arith { .. })
-    }
-}
-
 /// What a reply says, however it was spelled.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Said {

@@ -191,19 +191,18 @@ impl Sim {
             }
             Fault::Drop => self.drop_links(index, rng),
             Fault::Unasked => {
-                for (id, link) in self.links.iter_mut().enumerate() {
-                    let idle = self
+                self.core.set_now(self.now);
+                for id in 0..self.links.len() {
+                    let quiet = self
                         .core
                         .conns
                         .get(id)
-                        .is_some_and(|up| up.is_ready() && up.conn.is_idle());
-                    if let Some(link) = link
-                        && link.server == index
-                        && idle
-                        && link.to_router.is_empty()
-                    {
-                        link.to_router
-                            .extend(*rng.pick(&[&b"END\r\n"[..], b"STORED\r\n", b"x"]));
+                        .is_some_and(|up| up.is_ready() && up.conn.expects_nothing());
+                    if quiet && self.links[id].as_ref().is_some_and(|l| l.server == index) {
+                        let bytes = *rng.pick(&[&b"END\r\n"[..], b"STORED\r\n", b"x"]);
+                        self.core.conn_bytes(id as u32, bytes);
+                        let closed = self.core.todo.close.contains(&(id as u32));
+                        assert!(closed, "unasked bytes were taken for an answer");
                     }
                 }
             }
