@@ -159,6 +159,53 @@ fn numbers_as_memcached_reads_them() {
 }
 
 #[test]
+fn numbers_and_flags_that_only_look_right() {
+    const BAD_EXPTIME: &str = "CLIENT_ERROR invalid exptime argument\r\n";
+    const BAD_DELTA: &str = "CLIENT_ERROR invalid numeric delta argument\r\n";
+    Both::start().newer(|c| {
+        c.ask("set k 0 0 1\r\n1\r\n", "STORED\r\n");
+        // Without a length there is no telling where the next command begins, so the error is shown in any case.
+        for line in [
+            "set k 0 0 abc noreply",
+            "set k 0 0 -1 noreply",
+            "cas k 0 0 abc 1 noreply",
+            "cas k 0 0 99999999999 noreply",
+        ] {
+            c.ask(format!("{line}\r\n"), BAD_LINE);
+        }
+        // Flags and exptime of a `set` may have a tail after white space, no other number may.
+        c.ask("set k 0\tz 0\tz 1\r\n1\r\n", "STORED\r\n");
+        for tail in ["\t", "\tz", "\r", "\r^", "\u{b}", "x"] {
+            c.ask(format!("touch k 0{tail}\r\n"), BAD_EXPTIME);
+            c.ask(format!("gat 0{tail} k\r\n"), BAD_EXPTIME);
+            c.ask(format!("incr k 1{tail}\r\n"), BAD_DELTA);
+            c.ask(format!("cas k 0 0 1 1{tail}\r\nx\r\n"), BAD_LINE);
+        }
+        c.ask("gat +1 k\r\n", BAD_EXPTIME)
+            .ask("incr k +1\r\n", BAD_DELTA)
+            .ask("incr k -\r\n", BAD_DELTA);
+        // A minus sign alone is a zero.
+        c.ask("touch none -\r\n", "NOT_FOUND\r\n")
+            .ask("gat - none\r\n", "END\r\n");
+        c.ask("set k 0 0 -\r\n\r\n", "STORED\r\n");
+        // The binary protocol begins with its first byte or not at all.
+        c.ask(b"\x80x\r\n", "ERROR\r\n");
+        for line in [
+            "mg k q q",
+            "md k q q",
+            "mg k k k",
+            "mg k O1 O2",
+            "mg YWJj b b",
+        ] {
+            c.ask(format!("{line}\r\n"), "CLIENT_ERROR duplicate flag\r\n");
+        }
+        c.ask("ms k 1 q q\r\nx\r\n", "CLIENT_ERROR duplicate flag\r\n");
+        c.ask("ma k q q\r\n", "CLIENT_ERROR invalid or duplicate flag\r\n");
+        c.fence();
+    });
+}
+
+#[test]
 fn a_data_block_of_the_wrong_length() {
     Both::start().newer(|c| {
         c.ask("set a 0 0 3\r\nabc\r\n", "STORED\r\n");

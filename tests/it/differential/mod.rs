@@ -47,11 +47,15 @@ fn base64(name: &str) -> String {
         .collect()
 }
 
-/// Numbers the runs, so that none sees another's items.
+/// Numbers the runs, so that none sees another's items. In letters: where damage has put a name in a number's place, it
+/// is never a number.
 fn next_name() -> String {
     static RUNS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let run = RUNS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    format!("{run:06x}")
+    (0..6)
+        .rev()
+        .map(|i| (b'g' + (run >> (4 * i) & 15) as u8) as char)
+        .collect()
 }
 
 /// Sends a stream on a fresh connection and reads what comes back, up to the end or the close.
