@@ -199,7 +199,7 @@ fn a_hanging_server_costs_the_timeout_and_its_late_answers_go_to_nobody() {
     }
     let hit = |key: &str| format!("VALUE {key} 0 {}\r\n<{key}>\r\nEND\r\n", key.len() + 2);
     for _ in 0..4 {
-        cluster.servers[2].process().signal("STOP");
+        cluster.servers[2].process().freeze();
         let mut waiting: Vec<Client> = (0..8).map(|_| cluster.client()).collect();
         for (client, key) in waiting.iter_mut().zip(&keys[2]) {
             client.send(format!("get {key}\r\nget {}\r\n", keys[0][0]));
@@ -213,7 +213,7 @@ fn a_hanging_server_costs_the_timeout_and_its_late_answers_go_to_nobody() {
         for client in &mut waiting {
             client.expect("END\r\n").expect(hit(&keys[0][0]));
         }
-        cluster.servers[2].process().signal("CONT");
+        cluster.servers[2].process().thaw();
         // It now answers all of that. Nobody may get any of it who did not ask for it.
         eventually("the server that hung is used again", || {
             let mut back = true;

@@ -52,7 +52,7 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Sends a signal by name (`TERM`, `HUP`, `STOP`, `CONT`, `KILL`).
+    /// Sends a signal by name (`TERM`, `HUP`, …).
     pub fn signal(&self, name: &str) {
         let status = Command::new("sh")
             .arg("-c")
@@ -60,6 +60,26 @@ impl Process {
             .status()
             .unwrap();
         assert!(status.success(), "cannot send SIG{name} to {}", self.name);
+    }
+
+    /// Stops it (SIGSTOP), and waits until every thread has stopped.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+        eventually(&format!("{} stops", self.name), || {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+            tasks.flatten().all(|task| {
+                let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                // The state follows the name, which is in parentheses.
+                stat.rsplit(')')
+                    .next()
+                    .is_some_and(|rest| rest.starts_with(" T"))
+            })
+        });
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn thaw(&self) {
+        self.signal("CONT");
     }
 
     /// Waits for its end.
