@@ -71,6 +71,7 @@ impl Replies {
             broken: false,
             blocked: false,
             eof: false,
+            spoken: false,
             need: 0,
         }) as u32
     }
@@ -142,7 +143,8 @@ impl Replies {
         }
     }
 
-    /// Whether the client may ask for more: `max_requests` outstanding, `max_bytes` of replies waiting or,
+    /// Whether the client may ask for more: `max_requests` outstanding (keys of gets count each, so that one
+    /// client does not fill a server's queue), `max_bytes` of replies waiting or,
     /// going by its average, to be expected. Nothing overtakes the keys of a long get that are still to be
     /// asked for, or a `set` behind it would be executed before it.
     pub fn has_room(&self, id: u32, max_requests: usize, max_bytes: usize) -> bool {
@@ -152,6 +154,7 @@ impl Replies {
         let expected = client.keys as usize * client.average as usize;
         !client.parked
             && (client.requests as usize) < max_requests
+            && (client.keys as usize) < max_requests.max(1)
             && client.out.len() < max_bytes
             && (client.keys == 0 || client.out.len() + expected < max_bytes)
     }

@@ -413,25 +413,25 @@ fn a_client_with_keys_still_to_be_asked_for_has_no_room() {
 fn room_is_bounded_by_requests_by_bytes_and_by_what_is_to_be_expected() {
     let mut replies = Replies::default();
     let id = replies.open();
-    assert!(replies.has_room(id, 2, 1000));
+    assert!(replies.has_room(id, 2, 100_000));
     let first = replies.begin(id, LINE, 1);
-    assert!(replies.has_room(id, 2, 1000));
-    assert!(!replies.has_room(id, 1, 1000), "requests");
+    assert!(replies.has_room(id, 2, 100_000));
+    assert!(!replies.has_room(id, 1, 100_000), "requests");
     assert!(
-        !replies.has_room(id, 2, 200),
+        !replies.has_room(id, 2, 20_000),
         "a reply of average length to come"
     );
     let second = replies.begin(id, LINE, 1);
-    assert!(!replies.has_room(id, 2, 1000));
+    assert!(!replies.has_room(id, 2, 100_000));
     replies.line(second, Kind::Stored, b"STORED\r\n");
-    assert!(!replies.has_room(id, 2, 1000), "it waits for the first");
+    assert!(!replies.has_room(id, 2, 100_000), "it waits for the first");
     replies.line(first, Kind::Stored, b"STORED\r\n");
-    assert!(replies.has_room(id, 2, 1000));
-    replies.local(id, &[b'x'; 1000]);
-    assert!(!replies.has_room(id, 2, 1000), "bytes");
+    assert!(replies.has_room(id, 2, 100_000));
+    replies.local(id, &[b'x'; 100_000]);
+    assert!(!replies.has_room(id, 2, 100_000), "bytes");
     sent(&mut replies, id);
-    assert!(replies.has_room(id, 2, 1000));
-    assert!(!replies.has_room(id + 1, 2, 1000), "no such client");
+    assert!(replies.has_room(id, 2, 100_000));
+    assert!(!replies.has_room(id + 1, 2, 100_000), "no such client");
 }
 
 #[test]
@@ -439,7 +439,7 @@ fn room_follows_the_length_of_replies() {
     let mut replies = Replies::default();
     let id = replies.open();
     let mut pipeline = |size: usize| {
-        for _ in 0..40 {
+        for _ in 0..120 {
             let to = replies.begin(id, Shape::Get, 1);
             replies.value(to, &value("k", &"x".repeat(size)));
             sent(&mut replies, id);

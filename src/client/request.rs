@@ -41,6 +41,8 @@ pub struct Client {
     pub blocked: bool,
     /// It has shut down its sending side.
     pub eof: bool,
+    /// It has sent something.
+    pub spoken: bool,
     /// The length of the request that has begun, in bytes, or 0 if that isn't known.
     pub need: usize,
 }

@@ -21,7 +21,7 @@ use crate::protocol::meta::{MAX_DECODED, words};
 use crate::protocol::number;
 use crate::protocol::request::{
     Get, Limits, MAX_UNFINISHED_LINE, Parsed, Refused, Request, Store as StoreRequest,
-    StoreCommand, parse,
+    StoreCommand, is_binary, parse,
 };
 
 /// Bytes of waiting output at which a session stops. It may be exceeded by one value.
@@ -52,6 +52,8 @@ pub struct Session {
     want: usize,
     /// Whether the buffer is a line without its end.
     in_line: bool,
+    /// Whether anything has been received.
+    spoken: bool,
 }
 
 /// What a step of [`Session::run`] came to.
@@ -82,6 +84,9 @@ impl Session {
     /// `now` is the time of the call. Input given while the last call returned [`Fate::Full`] is kept, but a
     /// caller that wants bounded memory gives none then. After [`Fate::Close`] the session is used up.
     pub fn feed(&mut self, store: &Store, now: Now, input: &[u8], out: &mut Vec<u8>) -> Fate {
+        if !input.is_empty() && !std::mem::replace(&mut self.spoken, true) && is_binary(input) {
+            return Fate::Close;
+        }
         if self.buf.is_empty() {
             let (used, fate) = self.run(store, now, input, out);
             if let Some(rest) = input.get(used..) {

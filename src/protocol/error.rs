@@ -22,6 +22,10 @@ pub enum ErrorKind {
     BadExptime,
     /// A base64 key that does not decode.
     BadKeyEncoding,
+    /// A meta flag that comes twice.
+    DuplicateFlag,
+    /// The same for `ma`, which has its own text.
+    InvalidOrDuplicateFlag,
     /// `shutdown`, which a shared endpoint never allows.
     ShutdownDisabled,
     /// `flush_all` without `flush_all = true` in the configuration.
@@ -46,7 +50,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, in declaration order; `ALL[kind as usize] == kind`.
-    pub const ALL: [ErrorKind; 17] = [
+    pub const ALL: [ErrorKind; 19] = [
         ErrorKind::UnknownCommand,
         ErrorKind::BadFormat,
         ErrorKind::BadChunk,
@@ -54,6 +58,8 @@ impl ErrorKind {
         ErrorKind::BadDelta,
         ErrorKind::BadExptime,
         ErrorKind::BadKeyEncoding,
+        ErrorKind::DuplicateFlag,
+        ErrorKind::InvalidOrDuplicateFlag,
         ErrorKind::ShutdownDisabled,
         ErrorKind::FlushDisabled,
         ErrorKind::Timeout,
@@ -76,6 +82,8 @@ impl ErrorKind {
             ErrorKind::BadDelta => b"CLIENT_ERROR invalid numeric delta argument\r\n",
             ErrorKind::BadExptime => b"CLIENT_ERROR invalid exptime argument\r\n",
             ErrorKind::BadKeyEncoding => b"CLIENT_ERROR error decoding key\r\n",
+            ErrorKind::DuplicateFlag => b"CLIENT_ERROR duplicate flag\r\n",
+            ErrorKind::InvalidOrDuplicateFlag => b"CLIENT_ERROR invalid or duplicate flag\r\n",
             ErrorKind::ShutdownDisabled => b"SERVER_ERROR: shutdown not enabled\r\n",
             ErrorKind::FlushDisabled => b"SERVER_ERROR flush_all is disabled\r\n",
             ErrorKind::Timeout => b"SERVER_ERROR timeout\r\n",
@@ -99,6 +107,8 @@ impl ErrorKind {
             ErrorKind::BadDelta => "bad_delta",
             ErrorKind::BadExptime => "bad_exptime",
             ErrorKind::BadKeyEncoding => "bad_key_encoding",
+            ErrorKind::DuplicateFlag => "duplicate_flag",
+            ErrorKind::InvalidOrDuplicateFlag => "invalid_or_duplicate_flag",
             ErrorKind::ShutdownDisabled => "shutdown_disabled",
             ErrorKind::FlushDisabled => "flush_disabled",
             ErrorKind::Timeout => "timeout",

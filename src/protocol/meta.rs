@@ -42,6 +42,17 @@ pub fn flags(text: &[u8]) -> Flags<'_> {
     flags
 }
 
+/// Whether a flag comes twice, which memcached refuses.
+pub fn has_duplicates(text: &[u8]) -> bool {
+    let mut seen = 0u128;
+    words(text).any(|word| {
+        let bit = 1u128 << (word.first().copied().unwrap_or(0) & 127);
+        let again = seen & bit != 0;
+        seen |= bit;
+        again
+    })
+}
+
 /// Appends the answer to a meta get that finds nothing: `EN`, with the flags that come back on a miss
 /// (`k` and `O`) in the order in which they were asked.
 ///

@@ -63,7 +63,7 @@ fn signed(text: &[u8]) -> Option<i64> {
 }
 
 /// A signed 32-bit number as memcached 1.6.45 reads the words its own tokenizer cut: data lengths, and the
-/// times of `gat`, `gats` and `flush_all`.
+/// times of `touch`, `gat`, `gats` and `flush_all`.
 ///
 /// Digits with at most a minus before them, eleven characters in all. 1.6.18 takes more (`+5`, `5\tx`); but a
 /// length that one version accepts and another refuses would leave them at different places of the stream.
@@ -72,7 +72,23 @@ pub fn strict_i32(text: &[u8]) -> Option<i32> {
     if text.len() > 11 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
+    if text == b"-" {
+        // A sign and no digits is a zero to its tokenizer.
+        return Some(0);
+    }
     i32::try_from(signed(text)?).ok()
+}
+
+/// An unsigned 64-bit number as memcached 1.6.45 reads the words its own tokenizer cut: deltas and cas values.
+/// Digits and nothing else.
+pub fn strict_u64(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || text.len() > 20 {
+        return None;
+    }
+    text.iter().try_fold(0u64, |value, b| {
+        let digit = b.is_ascii_digit().then(|| u64::from(b - b'0'))?;
+        value.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 /// Item flags: parsed as 64 bits, kept as 32, which is what memcached does with larger ones.
@@ -123,12 +139,17 @@ mod tests {
         assert_eq!(i32(b"-9223372036854775808"), Some(0));
         assert_eq!(i32(b"-2147483648"), Some(i32::MIN));
         assert_eq!(i32(b"99999999999999999999"), None);
+        assert_eq!(strict_i32(b"-"), Some(0));
+        assert_eq!(strict_u64(b"18446744073709551615"), Some(u64::MAX));
+        for bad in [&b""[..], b"-", b"+1", b"1\tx", b"18446744073709551616"] {
+            assert_eq!(strict_u64(bad), None, "{}", bad.escape_ascii());
+        }
         assert_eq!(strict_i32(b"-1"), Some(-1));
         assert_eq!(strict_i32(b"00000000005"), Some(5));
         assert_eq!(strict_i32(b"2147483647"), Some(i32::MAX));
         for bad in [
             &b""[..],
-            b"-",
+            b"--",
             b"+5",
             b"5\tx",
             b"\t5",

@@ -374,7 +374,8 @@ fn whatever_was_not_asked_for_breaks_the_connection_and_reaches_nobody() {
         |b: &mut Bench| b.command(1, Class::Meta { own_opaque: true }, "mg a O5\r\n", "5");
     let set = |b: &mut Bench| b.command(1, Class::Store, "set a 0 0 0\r\n\r\n", "");
     let debug = |b: &mut Bench| b.command(1, Class::MetaDebug, "me a\r\n", "");
-    let cases: Vec<(&dyn Fn(&mut Bench), &[u8], Broken)> = vec![
+    type Case<'a> = (&'a dyn Fn(&mut Bench), &'a [u8], Broken);
+    let cases: Vec<Case<'_>> = vec![
         (&get, b"VALUE b 0 1\r\nx\r\n", Broken::WrongKey),
         (&get, b"VALUE ab 0 1\r\nx\r\n", Broken::WrongKey),
         (&get, b"VALUE  0 1\r\nx\r\n", Broken::WrongKey),

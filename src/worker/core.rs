@@ -18,7 +18,7 @@ use super::buf::BufPool;
 use super::destinations::{Destination, Upstream};
 use super::hub::{Frame, Later};
 use crate::client::replies::Replies;
-use crate::protocol::request::{self, Parsed};
+use crate::protocol::request::{self, CloseReason, Parsed};
 use crate::route::compile::Snapshot;
 use crate::stats;
 
@@ -181,6 +181,9 @@ impl Core {
         if client.closing || client.broken {
             return;
         }
+        if !std::mem::replace(&mut client.spoken, true) && request::is_binary(data) {
+            return self.turn_away(id, CloseReason::Binary);
+        }
         if client.input.is_empty() && !client.blocked {
             let used = self.requests(id, data);
             if let Some(rest) = data.get(used..).filter(|rest| !rest.is_empty())
@@ -317,9 +320,7 @@ impl Core {
                     return at;
                 }
                 Parsed::Close(reason) => {
-                    tracing::info!(why = reason.describe(), "closing a client");
-                    self.stats.worker.closed_connections.inc();
-                    self.quit(id);
+                    self.turn_away(id, reason);
                     return buf.len();
                 }
                 Parsed::Request { len, request } => {
@@ -328,6 +329,12 @@ impl Core {
                 }
             }
         }
+    }
+
+    fn turn_away(&mut self, id: u32, reason: CloseReason) {
+        tracing::info!(why = reason.describe(), "closing a client");
+        self.stats.worker.closed_connections.inc();
+        self.quit(id);
     }
 
     /// Closes the client when it has its replies.

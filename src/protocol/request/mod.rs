@@ -35,6 +35,12 @@ impl Default for Limits {
     }
 }
 
+/// Whether a connection that begins with these bytes speaks memcached's binary protocol. Only its first byte
+/// tells; later lines may begin with that byte and are unknown commands.
+pub fn is_binary(first_bytes: &[u8]) -> bool {
+    first_bytes.first() == Some(&0x80)
+}
+
 /// A line without its end, longer than this and of no kind that may be long, closes the connection
 /// (memcached's own bound).
 pub const MAX_UNFINISHED_LINE: usize = 2048;
@@ -61,7 +67,7 @@ pub enum Parsed<'a> {
 /// Why a client's connection is closed without a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The first byte is that of memcached's binary protocol.
+    /// The connection began with the first byte of memcached's binary protocol.
     Binary,
     /// It speaks HTTP.
     Http,

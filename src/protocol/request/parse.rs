@@ -45,9 +45,6 @@ pub fn parse<'a>(buf: &'a [u8], limits: &Limits) -> Parsed<'a> {
             request: get(GetCommand::Get, 0, keys),
         };
     }
-    if buf.first() == Some(&0x80) {
-        return Parsed::Close(CloseReason::Binary);
-    }
     if len < 4 {
         // memcached's parser wants two letters and a line end at least.
         return Parsed::Request {
@@ -101,9 +98,6 @@ pub fn parse<'a>(buf: &'a [u8], limits: &Limits) -> Parsed<'a> {
 }
 
 fn unfinished<'a>(buf: &[u8], limits: &Limits) -> Parsed<'a> {
-    if buf.first() == Some(&0x80) {
-        return Parsed::Close(CloseReason::Binary);
-    }
     if buf.len() > MAX_UNFINISHED_LINE {
         let many_keys = [&b"get "[..], b"gets ", b"gat ", b"gats "]
             .iter()
@@ -200,12 +194,13 @@ fn store<'a>(
         request,
     };
     let Some(length) = number::strict_i32(length).filter(|n| (0..=MAX_LENGTH).contains(n)) else {
-        // No length, so no telling where a data block would end: it is read as commands.
-        return at_line(refused(ErrorKind::BadFormat, noreply));
+        // No length, so no telling where a data block would end: it is read as commands, and the error is
+        // shown even to those who want no reply.
+        return at_line(refused(ErrorKind::BadFormat, false));
     };
     let block_len = length as usize + 2;
     let cas = match command {
-        StoreCommand::Cas => number::u64(next_word(tail).0),
+        StoreCommand::Cas => number::strict_u64(next_word(tail).0),
         _ => Some(0),
     };
     let (Some(flags), Some(exptime), Some(cas), true) = (
@@ -269,7 +264,7 @@ fn arith(incr: bool, rest: &[u8]) -> Request<'_> {
     if delta.is_empty() || !valid_key(key) {
         return refused(ErrorKind::BadFormat, noreply);
     }
-    match number::u64(delta) {
+    match number::strict_u64(delta) {
         Some(delta) => Request::Arith {
             incr,
             key,
@@ -287,7 +282,7 @@ fn touch(rest: &[u8]) -> Request<'_> {
     if exptime.is_empty() || !valid_key(key) {
         return refused(ErrorKind::BadFormat, noreply);
     }
-    match number::i32(exptime) {
+    match number::strict_i32(exptime) {
         Some(exptime) => Request::Touch {
             key,
             exptime,
@@ -349,6 +344,12 @@ fn meta_request<'a>(
         || !flags_tokenize(flags_text)
     {
         return Err(ErrorKind::BadFormat);
+    }
+    if command != MetaCommand::Debug && meta::has_duplicates(flags_text) {
+        return Err(match command {
+            MetaCommand::Arithmetic => ErrorKind::InvalidOrDuplicateFlag,
+            _ => ErrorKind::DuplicateFlag,
+        });
     }
     let flags = match command {
         MetaCommand::Debug => meta::Flags {

@@ -382,13 +382,20 @@ impl Client {
         let (mut item_flags, mut cas) = (None, None);
         for flag in &meta.flags {
             match flag[0] {
-                b'k' => assert_eq!(
-                    words.next(),
-                    Some(&[b"k", &meta.wire_key[..]].concat()[..]),
-                    "{}",
-                    text(line)
-                ),
-                b'O' | b'b' => assert_eq!(words.next(), Some(&flag[..]), "{}", text(line)),
+                b'k' => {
+                    assert_eq!(
+                        words.next(),
+                        Some(&[b"k", &meta.wire_key[..]].concat()[..]),
+                        "{}",
+                        text(line)
+                    );
+                    // It follows the key, wherever it was asked for.
+                    if meta.flags.iter().any(|flag| flag[0] == b'b') {
+                        assert_eq!(words.next(), Some(&b"b"[..]), "{}", text(line));
+                    }
+                }
+                b'b' => {}
+                b'O' => assert_eq!(words.next(), Some(&flag[..]), "{}", text(line)),
                 name @ (b'f' | b's' | b'c' | b't') if hit => {
                     let word = words.next().unwrap_or_default();
                     assert_eq!(word.first(), Some(&name), "{}", text(line));

@@ -273,10 +273,12 @@ impl Store {
             Some(block) => out.extend_from_slice(format!("VA {}", block.len()).as_bytes()),
             None => out.extend_from_slice(code),
         }
+        let flag_b = flags.iter().any(|flag| flag.starts_with(b"b"));
         for flag in flags {
             let back = match (flag[0], item) {
+                (b'k', _) if flag_b => [b"k", wire_key, b" b"].concat(),
                 (b'k', _) => [b"k", wire_key].concat(),
-                (b'O' | b'b', _) => flag.to_vec(),
+                (b'O', _) => flag.to_vec(),
                 (b'f', Some(item)) => format!("f{}", item.flags).into_bytes(),
                 (b's', Some(item)) => format!("s{}", item.value.len()).into_bytes(),
                 (b'c', Some(item)) => format!("c{}", item.cas).into_bytes(),
