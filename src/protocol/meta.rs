@@ -18,6 +18,9 @@ pub struct Flags<'a> {
     pub key: bool,
     /// `b`: the key is base64.
     pub base64: bool,
+    /// One of those two comes twice. A server could not tell, because it gets neither or, for `b`, another key
+    /// than the one that decides where the request goes.
+    pub duplicate: bool,
     /// `O…`: the token that the answer repeats, without its `O`.
     pub opaque: Option<&'a [u8]>,
 }
@@ -32,25 +35,14 @@ pub fn flags(text: &[u8]) -> Flags<'_> {
     let mut flags = Flags::default();
     for word in words(text) {
         match word {
-            [b'q', ..] => flags.quiet = true,
+            [b'q', ..] => flags.duplicate |= std::mem::replace(&mut flags.quiet, true),
             [b'k', ..] => flags.key = true,
-            [b'b', ..] => flags.base64 = true,
+            [b'b', ..] => flags.duplicate |= std::mem::replace(&mut flags.base64, true),
             [b'O', opaque @ ..] => flags.opaque = Some(opaque),
             _ => {}
         }
     }
     flags
-}
-
-/// Whether a flag comes twice, which memcached refuses.
-pub fn has_duplicates(text: &[u8]) -> bool {
-    let mut seen = 0u128;
-    words(text).any(|word| {
-        let bit = 1u128 << (word.first().copied().unwrap_or(0) & 127);
-        let again = seen & bit != 0;
-        seen |= bit;
-        again
-    })
 }
 
 /// Appends the answer to a meta get that finds nothing: `EN`, with the flags that come back on a miss

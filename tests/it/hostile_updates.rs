@@ -138,6 +138,8 @@ fn a_mad_server_does_not_disturb_its_sane_neighbours() {
         "{} of 200 keys on sane servers",
         kept.len()
     );
+    // A key that lives elsewhere, so that nobody asks this server for it.
+    let foreign = format!("VALUE {} 0 1\r\nx\r\nEND\r\n", kept[0]).into_bytes();
     let mut number = 0;
     evil.follow(move |command| {
         number += 1;
@@ -146,7 +148,7 @@ fn a_mad_server_does_not_disturb_its_sane_neighbours() {
             0 => Act::say("what?\r\n"),
             1 => vec![Act::Reset],
             2 => vec![Act::Ignore],
-            3 => vec![Act::Send(b"VALUE sane1 0 1\r\nx\r\nEND\r\n".to_vec())],
+            3 => vec![Act::Send(foreign.clone())],
             _ => vec![Act::Send(b"VALUE sane".to_vec()), Act::Close],
         }
     });

@@ -345,12 +345,6 @@ fn meta_request<'a>(
     {
         return Err(ErrorKind::BadFormat);
     }
-    if command != MetaCommand::Debug && meta::has_duplicates(flags_text) {
-        return Err(match command {
-            MetaCommand::Arithmetic => ErrorKind::InvalidOrDuplicateFlag,
-            _ => ErrorKind::DuplicateFlag,
-        });
-    }
     let flags = match command {
         MetaCommand::Debug => meta::Flags {
             base64: words(flags_text).next() == Some(b"b"),
@@ -358,6 +352,12 @@ fn meta_request<'a>(
         },
         _ => meta::flags(flags_text),
     };
+    if flags.duplicate {
+        return Err(match command {
+            MetaCommand::Arithmetic => ErrorKind::InvalidOrDuplicateFlag,
+            _ => ErrorKind::DuplicateFlag,
+        });
+    }
     if flags.base64 && meta::decode_key(key, &mut [0; meta::MAX_DECODED]).is_none() {
         return Err(ErrorKind::BadKeyEncoding);
     }
