@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# Runs all of ringroad's tests, on a fresh machine too.
+#
+#   ./test.sh            everything
+#   ./test.sh --quick    without the suites of client libraries
+#
+# Needed: cargo and a C compiler. What else is missing is installed with apt-get (as root, or through sudo): memcached,
+# to test against; for the client libraries Python, Node.js, and what they are built with.
+# The last line says how many tests passed and failed; the exit code is 1 if any failed.
+set -euo pipefail
+cd "$(dirname "$0")"
+# shellcheck source=.ci/packages.sh
+source .ci/packages.sh
+
+usage() {
+    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' test.sh
+}
+
+quick=
+for argument in "$@"; do
+    case $argument in
+        --quick) quick=1 ;;
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        *)
+            echo "error: unknown argument $argument" >&2
+            usage >&2
+            exit 2
+            ;;
+    esac
+done
+
+passed=0
+failed=0
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+say() {
+    printf -- '--- %s\n' "$*"
+}
+
+# section NAME COUNT COMMAND...: runs the command and adds to the totals what COUNT, reading its output, prints: the
+# number of tests that passed and that failed. A command that fails without a failed test is one, too.
+section() {
+    local name=$1 count=$2 began=$SECONDS status=0 p=0 f=0
+    shift 2
+    say "$name"
+    "$@" 2>&1 </dev/null | tee "$scratch/output" || status=$?
+    read -r p f < <("$count" <"$scratch/output")
+    if ((status != 0 && f == 0)); then
+        f=1
+    elif ((p == 0)); then
+        echo "error: no test was run" >&2
+        f=$((f + 1))
+    fi
+    passed=$((passed + p))
+    failed=$((failed + f))
+    say "$name: $p passed, $f failed, $((SECONDS - began)) s"
+}
+
+# Of cargo test.
+# shellcheck disable=SC2317
+count_cargo() {
+    sed -n 's/^test result: .* \([0-9]*\) passed; \([0-9]*\) failed;.*/\1 \2/p' |
+        awk '{ p += $1; f += $2 } END { print p + 0, f + 0 }'
+}
+
+# Of a line "N passed, N failed"; the last one counts.
+# shellcheck disable=SC2317
+count_plain() {
+    sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed.*/\1 \2/p' |
+        awk '{ p = $1; f = $2 } END { print p + 0, f + 0 }'
+}
+
+finish() {
+    say "all: $SECONDS s"
+    echo "$passed passed, $failed failed"
+    ((failed == 0)) || exit 1
+    exit 0
+}
+
+if ! command -v cargo >/dev/null; then
+    echo "error: cargo is missing; install Rust 1.88 or later" >&2
+    exit 1
+fi
+need gcc command -v cc
+need libc6-dev has_header stdio.h
+need memcached command -v memcached
+if [[ -z $quick && -e tests/clients/run.sh ]]; then
+    need libmemcached-tools command -v memccapable
+    need libmemcached-dev has_header libmemcached/memcached.h
+    need zlib1g-dev has_header zlib.h
+    need python3 command -v python3
+    need python3-venv python3 -c 'import ensurepip, venv'
+    need nodejs command -v node
+    need npm command -v npm
+fi
+if ! install_missing; then
+    failed=1
+    finish
+fi
+
+# Tests open many connections. Where this may not be raised, it is enough as it is, mostly.
+most=$(ulimit -Hn)
+if [[ $most == unlimited ]] || ((most > 65536)); then
+    most=65536
+fi
+if [[ $(ulimit -Sn) != unlimited ]] && (($(ulimit -Sn) < most)); then
+    ulimit -Sn "$most" || true
+fi
+
+section "cargo test" count_cargo cargo test --no-fail-fast
+if [[ -n $quick ]]; then
+    say "client libraries: left out (--quick)"
+elif [[ -e tests/clients/run.sh ]]; then
+    if cargo build --bin ringroad; then
+        target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+        section "client libraries" count_plain env RINGROAD="$target/debug/ringroad" bash tests/clients/run.sh
+    else
+        failed=$((failed + 1))
+    fi
+fi
+finish
