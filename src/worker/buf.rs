@@ -9,6 +9,8 @@
 pub struct Buf {
     bytes: Vec<u8>,
     start: usize,
+    /// How much it held when it was last emptied: what it will want again.
+    usual: usize,
 }
 
 impl Buf {
@@ -36,7 +38,7 @@ impl Buf {
     #[inline]
     pub fn push(&mut self, data: &[u8], pool: &mut BufPool) {
         if self.bytes.capacity() == 0 {
-            self.bytes = pool.take(data.len());
+            self.bytes = pool.take(data.len().max(self.usual));
         }
         self.bytes.extend_from_slice(data);
     }
@@ -45,7 +47,7 @@ impl Buf {
     #[inline]
     pub fn back(&mut self, pool: &mut BufPool) -> &mut Vec<u8> {
         if self.bytes.capacity() == 0 {
-            self.bytes = pool.take(0);
+            self.bytes = pool.take(self.usual);
         }
         &mut self.bytes
     }
@@ -64,6 +66,7 @@ impl Buf {
     /// Drops everything and gives the buffer back.
     pub fn clear(&mut self, pool: &mut BufPool) {
         self.start = 0;
+        self.usual = self.bytes.len().min(USUAL_MAX);
         pool.put(std::mem::take(&mut self.bytes));
     }
 
@@ -88,6 +91,8 @@ impl Buf {
 const SMALL: usize = 2048;
 /// Buffers up to this size are kept as small ones.
 const SMALL_MAX: usize = 16 * 1024;
+/// One huge value does not make the next, small one ask for as much, in bytes.
+const USUAL_MAX: usize = 256 * 1024;
 /// A larger one is freed at once: it was for one huge value.
 const LARGE_MAX: usize = 4 * 1024 * 1024;
 
@@ -117,19 +122,21 @@ impl Default for BufPool {
 impl BufPool {
     /// An empty buffer of any capacity, at least `hint` bytes if that is large.
     pub fn take(&mut self, hint: usize) -> Vec<u8> {
-        if hint > SMALL_MAX
-            && let Some(buf) = self.large.pop()
-        {
-            self.large_bytes -= buf.capacity();
-            return buf;
+        if hint <= SMALL_MAX {
+            return self
+                .small
+                .pop()
+                .unwrap_or_else(|| Vec::with_capacity(hint.max(SMALL)));
         }
-        match self.small.pop() {
-            Some(buf) if hint <= SMALL_MAX => buf,
-            Some(buf) => {
-                self.small.push(buf);
-                Vec::with_capacity(hint)
+        // One that fits: much larger ones are for others.
+        let fits = |buf: &Vec<u8>| (hint..=hint.saturating_mul(4)).contains(&buf.capacity());
+        match self.large.iter().rposition(fits) {
+            Some(place) => {
+                let buf = self.large.swap_remove(place);
+                self.large_bytes -= buf.capacity();
+                buf
             }
-            None => Vec::with_capacity(hint.max(SMALL)),
+            None => Vec::with_capacity(hint.saturating_add(hint / 4)),
         }
     }
 
@@ -178,6 +185,41 @@ mod tests {
         assert!(pool.large_bytes <= KEEP_LARGE);
         pool.put(Vec::with_capacity(LARGE_MAX + 1));
         assert!(pool.large.iter().all(|b| b.capacity() <= LARGE_MAX));
+    }
+
+    #[test]
+    fn a_busy_connection_gets_as_large_a_buffer_as_it_used_before() {
+        let mut pool = BufPool::default();
+        let mut buf = Buf::default();
+        let mut capacities = Vec::new();
+        for _ in 0..4 {
+            for _ in 0..200 {
+                buf.push(&[0; 200], &mut pool);
+            }
+            capacities.push(buf.bytes.capacity());
+            buf.consume(40_000, &mut pool);
+        }
+        assert_eq!(capacities[1], capacities[0]);
+        assert_eq!(capacities[3], capacities[0]);
+        assert_eq!(pool.large.len(), 1, "the same one each time");
+        buf.push(&[0; 10], &mut pool);
+        buf.consume(10, &mut pool);
+        buf.push(&[0; 10], &mut pool);
+        assert!(
+            buf.capacity() <= SMALL_MAX,
+            "and a small one when it is less busy"
+        );
+    }
+
+    #[test]
+    fn a_large_buffer_is_not_given_to_a_much_smaller_use() {
+        let mut pool = BufPool::default();
+        pool.put(Vec::with_capacity(1 << 20));
+        pool.put(Vec::with_capacity(100_000));
+        assert!(pool.take(50_000).capacity() < 200_000);
+        assert!(pool.take(50_000).capacity() < 200_000);
+        assert!(pool.take(900_000).capacity() == 1 << 20);
+        assert_eq!(pool.large_bytes, 0);
     }
 
     proptest! {
