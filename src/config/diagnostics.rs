@@ -114,13 +114,15 @@ impl Diagnostic {
 
     /// The few words beside the mark.
     pub(super) fn label(&mut self, label: impl Into<String>) -> &mut Self {
-        self.label = label.into();
+        self.label = printable(&label.into());
         self
     }
 
     /// A line below that says what would be right.
     pub(super) fn with_help(&mut self, help: impl Into<String>) -> &mut Self {
-        self.help.push(help.into());
+        let help: String = help.into();
+        let lines: Vec<String> = help.split('\n').map(printable).collect();
+        self.help.push(lines.join("\n"));
         self
     }
 }
@@ -475,6 +477,18 @@ mod tests {
             !shown.contains('\u{1b}') && !shown.contains('\u{202e}'),
             "{shown:?}"
         );
+        // Advice may quote the file, too.
+        let mut report = Report::new("f", "a");
+        report
+            .error(0..1, "wrong")
+            .label("say \u{1b}[31m\u{202e}")
+            .with_help("or\nsay \u{7}\0");
+        let found = report.finish().unwrap_err().errors()[0].clone();
+        for text in [found.to_string(), found.brief()] {
+            let kept = |c: char| is_unprintable(c) && c != '\n';
+            assert!(!text.contains(kept), "{text:?}");
+        }
+        assert!(found.to_string().contains("help: or\n"), "lines stay lines");
     }
 
     #[test]
