@@ -65,9 +65,8 @@ for target in "${targets[@]}"; do
         config) options+=(-dict=config.dict) ;;
         *) options+=(-dict=protocol.dict) ;;
     esac
-    echo "fuzz $target: ${seconds} s"
     log=artifacts/$target.log
-    if "$out/$host/release/$target" "${options[@]}" "corpus/$target" "seeds/$target" >"$log" 2>&1; then
+    if RUST_BACKTRACE=0 "$out/$host/release/$target" "${options[@]}" "corpus/$target" "seeds/$target" >"$log" 2>&1; then
         runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
         echo "fuzz $target: ok, $runs inputs"
         if ((${runs:-0} == 0)); then
@@ -76,7 +75,8 @@ for target in "${targets[@]}"; do
         fi
     else
         echo "fuzz $target: FAILED" >&2
-        tail -n 40 "$log" >&2
+        grep -a -A6 -E 'panicked at|ERROR: libFuzzer' "$log" | cut -c1-2000 >&2 || true
+        grep -a 'Test unit written' "$log" >&2 || true
         failed+=("$target")
     fi
 done
