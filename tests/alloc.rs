@@ -6,6 +6,8 @@
 
 // The allocator only adds to a counter and hands on.
 #![allow(unsafe_code)]
+// Helpers of tests: a failed unwrap is a failed test, and clippy's exemption covers only test functions.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
