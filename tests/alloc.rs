@@ -123,6 +123,14 @@ impl World {
             self.core.conn_connected(id);
             self.conns.push(id);
         }
+        // More than once for a new client's pipeline, of which a part is held back at first.
+        while !self.core.todo.write.is_empty() {
+            self.serve_all();
+        }
+    }
+
+    /// Servers answer what was written to them, clients read what that makes for them.
+    fn serve_all(&mut self) {
         while !self.core.todo.write.is_empty() {
             std::mem::swap(&mut self.todo, &mut self.core.todo.write);
             for n in 0..self.todo.len() {
@@ -138,6 +146,7 @@ impl World {
             self.core.client_wrote(id, out);
             self.core.go_on(id);
         }
+        self.core.todo.read_clients.clear();
     }
 
     /// Reads what was written to a server and answers it.
