@@ -31,7 +31,7 @@ impl Replies {
             return;
         };
         let mute = match request.shape {
-            Shape::Get => Mute::Nothing,
+            Shape::Get | Shape::GetPart => Mute::Nothing,
             Shape::Broadcast(_) => {
                 return self.broadcast_answer(to, None);
             }
@@ -84,14 +84,25 @@ impl Replies {
             // Its one slot stays open until all servers have answered.
             return self.broadcast_answer(to, Some(failure));
         }
+        let shape = request.shape;
         match request.slot(to.index) {
             // Half a value has been sent; there is no way to take it back.
             Some(Slot::Direct) => return self.break_client(client),
-            Some(slot) => *slot = Slot::Empty,
+            Some(slot) => {
+                if let Slot::Stream { bytes, .. } = std::mem::replace(slot, Slot::Empty) {
+                    if let Some(client) = self.clients.get_mut(client as usize) {
+                        client.held = client.held.saturating_sub(bytes.len());
+                    }
+                    self.pool.put(bytes);
+                }
+            }
             None => return,
         }
-        match request.shape {
-            Shape::Get => {
+        let Some(request) = self.live(to) else {
+            return;
+        };
+        match shape {
+            Shape::Get | Shape::GetPart => {
                 if hide_errors {
                     self.outcomes.hidden_errors += 1;
                     self.outcomes.misses += 1;
@@ -166,19 +177,28 @@ impl Replies {
         };
         client.expect(bytes.len());
         if client.head == to.request && request.emit == to.index {
+            if matches!(request.slot(to.index), Some(Slot::Direct)) {
+                // The client has the beginning of something else; nothing may follow that but its end.
+                client.broken = true;
+            }
             client.out.push(bytes, &mut self.pool);
             request.emit += 1;
         } else {
+            client.held += bytes.len();
             if request.held.capacity() == 0 {
                 request.held = self.pool.take(bytes.len());
             }
             let at = request.held.len();
             request.held.extend_from_slice(bytes);
             if let Some(slot) = request.slot(to.index) {
-                *slot = Slot::Held {
+                let held = Slot::Held {
                     at,
                     len: bytes.len(),
                 };
+                if let Slot::Stream { bytes, .. } = std::mem::replace(slot, held) {
+                    client.held = client.held.saturating_sub(bytes.len());
+                    self.pool.put(bytes);
+                }
             }
         }
         self.settled(to);
@@ -193,9 +213,7 @@ impl Replies {
         let Some(client) = self.clients.get_mut(client_id as usize) else {
             return;
         };
-        client.average = client
-            .average
-            .max((total / 4).min(u32::MAX as usize / 16) as u32);
+        client.expect(total);
         let state = if client.head == to.request && emit == to.index {
             Slot::Direct
         } else {
@@ -232,6 +250,9 @@ impl Replies {
                     *bytes = self.pool.take(data.len());
                 }
                 bytes.extend_from_slice(data);
+                if let Some(client) = self.clients.get_mut(client_id as usize) {
+                    client.held += data.len();
+                }
             }
             _ => {}
         }

@@ -13,8 +13,8 @@ use slab::Slab;
 use crate::upstream::conn::Ticket;
 use crate::worker::buf::{Buf, BufPool};
 
-pub use super::request::{Client, MoreKeys, Mute, Outcomes, Shape, WINDOW};
-use super::request::{FIRST_AVERAGE, Failure, Request, Slot};
+pub use super::request::{Client, LongGet, Mute, Outcomes, Shape, WINDOW};
+use super::request::{FIRST_AVERAGE, Failure, MIN_WINDOW, Request, Slot};
 
 const NONE: u32 = u32::MAX;
 
@@ -28,8 +28,8 @@ pub struct Replies {
     pub pool: BufPool,
     /// Clients with something to send, or to be closed.
     pub dirty: Vec<u32>,
-    /// Requests that may ask for more of their keys, as (request, serial).
-    pub refill: Vec<(u32, u32)>,
+    /// Clients whose long get may go on.
+    pub refill: Vec<u32>,
     slot_lists: Vec<Vec<Slot>>,
     /// Whether a failed get is a miss.
     pub miss_on_get_errors: bool,
@@ -64,7 +64,10 @@ impl Replies {
             tail: NONE,
             requests: 0,
             keys: 0,
-            parked: false,
+            long: None,
+            part_failure: None,
+            held: 0,
+            in_line: false,
             average: FIRST_AVERAGE,
             dirty: false,
             closing: false,
@@ -144,19 +147,50 @@ impl Replies {
     }
 
     /// Whether the client may ask for more: `max_requests` outstanding (keys of gets count each, so that one
-    /// client does not fill a server's queue), `max_bytes` of replies waiting or,
-    /// going by its average, to be expected. Nothing overtakes the keys of a long get that are still to be
-    /// asked for, or a `set` behind it would be executed before it.
+    /// client does not fill a server's queue), `max_bytes` of replies waiting or, going by their usual length,
+    /// to be expected. Nothing overtakes the keys of a long get that are still to be asked for, or a `set`
+    /// behind it would be executed before it.
     pub fn has_room(&self, id: u32, max_requests: usize, max_bytes: usize) -> bool {
         let Some(client) = self.clients.get(id as usize) else {
             return false;
         };
         let expected = client.keys as usize * client.average as usize;
-        !client.parked
+        let waiting = client.out.len() + client.held;
+        client.long.is_none()
             && (client.requests as usize) < max_requests
             && (client.keys as usize) < max_requests.max(1)
-            && client.out.len() < max_bytes
-            && (client.keys == 0 || client.out.len() + expected < max_bytes)
+            && waiting < max_bytes
+            && (client.keys == 0 || waiting + expected < max_bytes)
+    }
+
+    /// How many keys the client may have under way at a time, by the usual length of its replies.
+    pub fn window(&self, id: u32, max_bytes: usize) -> usize {
+        let average = self
+            .clients
+            .get(id as usize)
+            .map_or(FIRST_AVERAGE, |client| client.average);
+        (max_bytes / average.max(1) as usize).clamp(MIN_WINDOW, WINDOW)
+    }
+
+    /// Keeps the rest of a long get.
+    pub fn keep_long(&mut self, id: u32, long: Box<LongGet>) {
+        if let Some(client) = self.clients.get_mut(id as usize) {
+            client.long = Some(long);
+        }
+    }
+
+    /// Takes the rest of the client's long get, if there is room for its next part; with how many keys that
+    /// may have.
+    pub fn take_long(&mut self, id: u32, max_bytes: usize) -> Option<(Box<LongGet>, usize)> {
+        let window = self.window(id, max_bytes);
+        let client = self.clients.get_mut(id as usize)?;
+        let room = (client.keys as usize) <= window / 2
+            && client.out.len() + client.held < max_bytes
+            && !client.broken;
+        if !room {
+            return None;
+        }
+        Some((client.long.take()?, window))
     }
 
     /// A new request of `count` slots; returns the ticket for its first.
@@ -187,7 +221,6 @@ impl Replies {
             rest,
             held: Vec::new(),
             failure: None,
-            more: None,
         }) as u32;
         client.requests += 1;
         client.keys += pending;
@@ -229,64 +262,19 @@ impl Replies {
         request.held.extend_from_slice(text);
     }
 
-    /// Parks the keys of a long get that are not asked for yet.
-    pub fn park(&mut self, to: Ticket, more: MoreKeys) {
-        self.repark(to.request, to.serial, Box::new(more));
-    }
-
-    /// Takes the parked keys of a request, if it is still wanted and few of the keys it has asked for are
-    /// under way, with its client.
-    pub fn unpark(&mut self, request: u32, serial: u32) -> Option<(u32, Box<MoreKeys>)> {
-        let request = self
-            .requests
-            .get_mut(request as usize)
-            .filter(|r| r.serial == serial && r.wants_more())?;
-        let id = request.client;
-        if let Some(client) = self.clients.get_mut(id as usize) {
-            client.parked = false;
-        }
-        request.more.take().map(|more| (id, more))
-    }
-
-    /// Parks them again.
-    pub fn repark(&mut self, request: u32, serial: u32, more: Box<MoreKeys>) {
-        if let Some(request) = self.requests.get_mut(request as usize)
-            && request.serial == serial
-        {
-            request.more = Some(more);
-            if let Some(client) = self.clients.get_mut(request.client as usize) {
-                client.parked = true;
-            }
-        }
-    }
-
-    /// Lists the client's first request for more keys, if it wants any.
-    pub fn refill_head(&mut self, id: u32) {
-        if let Some(client) = self.clients.get(id as usize)
-            && let Some(request) = self.requests.get(client.head as usize)
-            && request.wants_more()
-        {
-            self.refill.push((client.head, request.serial));
-        }
-    }
-
     /// Bytes of buffers a client holds, replies that wait for their turn included.
     pub fn held_by(&self, id: u32) -> usize {
         let Some(client) = self.clients.get(id as usize) else {
             return 0;
         };
-        let mut bytes = client.out.len() + client.input.len();
-        let mut next = client.head;
-        while let Some(request) = self.requests.get(next as usize) {
-            bytes += request.held.len();
-            for slot in std::iter::once(&request.first).chain(&request.rest) {
-                if let Slot::Stream { bytes: held, .. } = slot {
-                    bytes += held.len();
-                }
-            }
-            next = request.next;
-        }
-        bytes
+        let long = client.long.as_ref().map_or(0, |long| long.text.len());
+        // A slot is some 32 bytes, a request some 200.
+        client.out.len()
+            + client.input.len()
+            + client.held
+            + long
+            + client.keys as usize * 32
+            + client.requests as usize * 200
     }
 
     pub(super) fn live(&mut self, to: Ticket) -> Option<&mut Request> {
@@ -349,9 +337,11 @@ impl Replies {
                     Slot::Empty => {}
                     Slot::Held { at, len } => {
                         let bytes = request.held.get(*at..*at + *len).unwrap_or_default();
+                        client.held = client.held.saturating_sub(*len);
                         client.out.push(bytes, &mut self.pool);
                     }
                     Slot::Stream { bytes, done } => {
+                        client.held = client.held.saturating_sub(bytes.len());
                         client.out.push(bytes, &mut self.pool);
                         self.pool.put(std::mem::take(bytes));
                         if !*done {
@@ -362,18 +352,22 @@ impl Replies {
                 }
                 request.emit += 1;
             }
-            if request.wants_more() {
-                self.refill.push((client.head, request.serial));
-            }
             if request.emit < request.count {
                 break;
             }
-            if request.shape == Shape::Get {
-                let tail = request
-                    .failure
-                    .as_ref()
-                    .map_or(&b"END\r\n"[..], Failure::wire);
-                client.out.push(tail, &mut self.pool);
+            match request.shape {
+                Shape::Get => {
+                    let earlier = client.part_failure.take();
+                    let failure = earlier.as_deref().or(request.failure.as_ref());
+                    let tail = failure.map_or(&b"END\r\n"[..], Failure::wire);
+                    client.out.push(tail, &mut self.pool);
+                }
+                Shape::GetPart => {
+                    if let Some(failure) = request.failure.take() {
+                        client.part_failure.get_or_insert(Box::new(failure));
+                    }
+                }
+                _ => {}
             }
             let done = self.requests.remove(client.head as usize);
             client.head = done.next;
@@ -382,6 +376,9 @@ impl Replies {
             }
             client.requests -= 1;
             Self::recycle_into(&mut self.pool, &mut self.slot_lists, done);
+        }
+        if client.long.is_some() && self.refill.last() != Some(&client_id) {
+            self.refill.push(client_id);
         }
         self.mark(client_id);
     }

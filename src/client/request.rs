@@ -9,8 +9,11 @@ use crate::worker::buf::Buf;
 /// of large values is not asked for all at once.
 pub(super) const FIRST_AVERAGE: u32 = 32 * 1024;
 
-/// How many keys of one get are asked for at a time.
-pub const WINDOW: u32 = 512;
+/// The most keys of one get that are asked for at a time.
+pub const WINDOW: usize = 512;
+
+/// The least, however long the client's replies are.
+pub(super) const MIN_WINDOW: usize = 16;
 
 /// One client connection.
 #[derive(Debug)]
@@ -27,8 +30,12 @@ pub struct Client {
     pub requests: u32,
     /// Keys without an answer.
     pub keys: u32,
-    /// Its last request is a long get with keys that have not been asked for yet.
-    pub(super) parked: bool,
+    /// The keys of a long get that have not been asked for yet. Nothing behind them is read before they are.
+    pub(super) long: Option<Box<LongGet>>,
+    /// What the parts of a long get before this one failed with.
+    pub(super) part_failure: Option<Box<Failure>>,
+    /// Bytes of replies that wait for their turn.
+    pub(super) held: usize,
     /// What a reply's length is expected to be, in bytes: the longest lately.
     pub(super) average: u32,
     /// In [`Replies::dirty`].
@@ -43,11 +50,23 @@ pub struct Client {
     pub eof: bool,
     /// It has sent something.
     pub spoken: bool,
+    /// The input is a line that may be long, searched for its end already.
+    pub in_line: bool,
     /// The length of the request that has begun, in bytes, or 0 if that isn't known.
     pub need: usize,
 }
 
 impl Client {
+    /// Whether some keys of a long get have not been asked for yet.
+    pub fn has_long(&self) -> bool {
+        self.long.is_some()
+    }
+
+    /// Whether it waits for nothing and has nothing half sent: it can be closed without loss.
+    pub fn is_idle(&self) -> bool {
+        self.requests == 0 && self.long.is_none() && self.out.is_empty()
+    }
+
     /// Learns from the length of a reply: at once if it is longer than expected, slowly if it is shorter.
     #[inline]
     pub(super) fn expect(&mut self, len: usize) {
@@ -91,6 +110,8 @@ impl Mute {
 pub enum Shape {
     /// Values and `END`.
     Get,
+    /// Values: a part of a long get that is not its last.
+    GetPart,
     /// One line, possibly with a data block.
     Line(Mute),
     /// One line for what all servers were told.
@@ -114,7 +135,7 @@ pub(super) enum Slot {
 }
 
 #[derive(Debug)]
-pub(super) enum Failure {
+pub enum Failure {
     Kind(ErrorKind),
     Line(Box<[u8]>),
 }
@@ -143,7 +164,6 @@ pub(super) struct Request {
     pub(super) rest: Vec<Slot>,
     pub(super) held: Vec<u8>,
     pub(super) failure: Option<Failure>,
-    pub(super) more: Option<Box<MoreKeys>>,
 }
 
 impl Request {
@@ -155,26 +175,18 @@ impl Request {
     }
 }
 
-impl Request {
-    /// Whether it has keys that were not asked for yet, and few that were.
-    pub(super) fn wants_more(&self) -> bool {
-        self.more
-            .as_ref()
-            .is_some_and(|more| self.pending.saturating_sub(self.count - more.next) < WINDOW / 2)
-    }
-}
-
-/// The keys of a very long get that have not been asked for yet.
+/// The keys of a long get that have not been asked for yet. It is asked for in parts, each a request of its
+/// own, so that neither slots nor replies of the whole are held at a time.
 #[derive(Debug)]
-pub struct MoreKeys {
+pub struct LongGet {
     /// The command and its expiry time.
     pub command: (GetCommand, i32),
     /// The key words of the line.
     pub text: Vec<u8>,
     /// Where the next key begins.
     pub at: usize,
-    /// Its slot.
-    pub next: u32,
+    /// How many keys are left.
+    pub left: usize,
 }
 
 /// Counts of outcomes since they were last taken.

@@ -95,6 +95,8 @@ impl Plan {
                     (0, Outcome::Miss | Outcome::Failed(_)) => Some(warm),
                     (_, Outcome::Hit) if level.child > 0 => {
                         if let Step::Pool(pool) = tree.resolve_from(*cold, key) {
+                            // The nodes further up have no say in a hit.
+                            self.levels.clear();
                             return Next::AnswerAndCopy {
                                 pool,
                                 exptime: *exptime,

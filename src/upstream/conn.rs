@@ -111,6 +111,11 @@ impl Conn {
         self.slots.len()
     }
 
+    /// Command lines without a complete answer; keys that share a line count once.
+    pub fn lines(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Bytes to be sent.
     pub fn out(&self) -> &[u8] {
         self.out.pending()

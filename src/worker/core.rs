@@ -31,8 +31,6 @@ pub struct Todo {
     pub close: Vec<u32>,
     /// Connections with bytes to write.
     pub write: Vec<u32>,
-    /// Connections that may be read again.
-    pub read_conns: Vec<u32>,
     /// Clients that may be read again.
     pub read_clients: Vec<u32>,
 }
@@ -67,9 +65,9 @@ pub trait Local: Send {
     fn closed(&mut self, figures: &Arc<stats::Destination>);
 }
 
-/// How often memory is looked at while there is a backlog, in microseconds.
-const BUDGET_PERIOD: u64 = 100_000;
-/// A client with more than this waiting counts as backlog, in bytes.
+/// How often memory is looked at while any is held, in microseconds.
+const BUDGET_PERIOD: u64 = 50_000;
+/// A client that holds less is not closed for lack of memory, in bytes.
 const BACKLOG: usize = 64 * 1024;
 
 /// A worker's state.
@@ -95,10 +93,8 @@ pub struct Core {
     pub stats: Arc<Stats>,
     pub(super) local: Box<dyn Local>,
     pub(super) draining: bool,
-    /// More than half of the memory that the worker may hold is in use.
-    pub(super) pressed: bool,
-    /// At least how many connections wait for a client to read.
-    pub(super) paused: usize,
+    /// The worker holds more memory than it may.
+    pub(super) overloaded: bool,
 }
 
 impl Core {
@@ -130,8 +126,7 @@ impl Core {
             stats,
             local,
             draining: false,
-            pressed: false,
-            paused: 0,
+            overloaded: false,
         };
         core.apply(snapshot);
         core
@@ -154,7 +149,6 @@ impl Core {
         if self.replies.client(id).is_some() {
             self.stats.worker.curr_connections.sub(1);
             self.replies.close(id);
-            self.unpause(id);
         }
     }
 
@@ -169,12 +163,14 @@ impl Core {
     pub fn is_finished(&self, id: u32) -> bool {
         self.replies
             .client(id)
-            .is_none_or(|c| c.broken || (c.closing && c.requests == 0 && c.out.is_empty()))
+            .is_none_or(|c| c.broken || (c.closing && c.is_idle()))
     }
 
     /// The client sent bytes.
     pub fn client_bytes(&mut self, id: u32, data: &[u8]) {
         self.stats.worker.bytes_read.add(data.len() as u64);
+        self.watch_budget();
+        let max_line = self.routing.snapshot.settings.parse.max_get_line;
         let Some((client, pool)) = self.replies.client_and_pool(id) else {
             return;
         };
@@ -193,8 +189,14 @@ impl Core {
                 client.input.push(rest, pool);
             }
         } else {
+            // A long line is searched for its end once, not again for every packet of it.
+            let goes_on = client.in_line
+                && client.input.len() + data.len() <= max_line
+                && memchr::memchr(b'\n', data).is_none();
             client.input.push(data, pool);
-            self.resume(id);
+            if !goes_on {
+                self.resume(id);
+            }
         }
     }
 
@@ -217,15 +219,15 @@ impl Core {
         self.stats.worker.client_writes.inc();
         if let Some((client, pool)) = self.replies.client_and_pool(id) {
             client.out.consume(n, pool);
-            let waiting = client.out.len();
-            if waiting > BACKLOG && self.budget_at == u64::MAX {
-                self.budget_at = self.now + BUDGET_PERIOD;
-                self.timer = self.timer.min(self.budget_at);
-            }
-            if waiting <= BACKLOG {
-                self.unpause(id);
-            }
         }
+    }
+
+    /// Whether the client has come to a bound, so that [`Core::go_on`] is to be called once it has been
+    /// written to; in a later turn, because others come first.
+    pub fn is_held_up(&self, id: u32) -> bool {
+        self.replies
+            .client(id)
+            .is_some_and(|c| c.blocked || c.has_long())
     }
 
     /// Goes on with a client that had come to a bound, if there is room again.
@@ -235,8 +237,8 @@ impl Core {
         let Some(client) = self.replies.client(id) else {
             return;
         };
-        if client.out.len() < max_bytes {
-            self.replies.refill_head(id);
+        if client.has_long() {
+            self.ask_more(id);
         }
         let Some(client) = self.replies.client_mut(id) else {
             return;
@@ -288,6 +290,7 @@ impl Core {
                 return buf.len();
             };
             client.need = 0;
+            client.in_line = false;
             if client.closing || client.broken {
                 return buf.len();
             }
@@ -312,10 +315,7 @@ impl Core {
                 Parsed::More { total } => {
                     if let Some(client) = self.replies.client_mut(id) {
                         client.need = total;
-                    }
-                    if total > BACKLOG && self.budget_at == u64::MAX {
-                        self.budget_at = self.now + BUDGET_PERIOD;
-                        self.timer = self.timer.min(self.budget_at);
+                        client.in_line = total == 0 && rest.len() > request::MAX_UNFINISHED_LINE;
                     }
                     return at;
                 }
@@ -326,6 +326,9 @@ impl Core {
                 Parsed::Request { len, request } => {
                     at += len;
                     self.dispatch(id, request);
+                    if self.replies.client(id).is_some_and(|c| c.blocked) {
+                        return at;
+                    }
                 }
             }
         }
@@ -347,11 +350,8 @@ impl Core {
 
     /// Asks for more keys of very long gets, for clients with room.
     pub fn refill(&mut self) {
-        for _ in 0..self.replies.refill.len() {
-            let Some((request, serial)) = self.replies.refill.pop() else {
-                break;
-            };
-            self.refill_one(request, serial);
+        for id in std::mem::take(&mut self.replies.refill) {
+            self.ask_more(id);
         }
     }
 
@@ -362,6 +362,7 @@ impl Core {
         for id in ids {
             if let Some(client) = self.replies.client_mut(id)
                 && client.requests == 0
+                && !client.has_long()
                 && client.input.is_empty()
             {
                 client.closing = true;
@@ -375,49 +376,62 @@ impl Core {
         if self.draining
             && let Some(client) = self.replies.client_mut(id)
             && client.requests == 0
+            && !client.has_long()
             && client.input.is_empty()
         {
             client.closing = true;
         }
     }
 
+    /// Has memory looked at soon, if that isn't due anyway.
+    #[inline]
+    fn watch_budget(&mut self) {
+        if self.budget_at == u64::MAX {
+            self.budget_at = self.now + BUDGET_PERIOD;
+            self.timer = self.timer.min(self.budget_at);
+        }
+    }
+
     /// Closes the clients that hold most while the worker holds more than it may.
     pub(super) fn enforce_budget(&mut self) {
         let limit = self.routing.snapshot.settings.worker_bytes;
-        let mut total: usize = self.conns.iter().map(|(_, up)| up.conn.buffered()).sum();
-        let mut backlog = false;
+        let conns: usize = self.conns.iter().map(|(_, up)| up.conn.buffered()).sum();
+        let frames: usize = self.frames.iter().map(|(_, frame)| frame.held()).sum();
+        let mut total = conns + frames;
         let mut sizes: Vec<(usize, u32)> = Vec::new();
         for id in self.replies.ids() {
             let bytes = self.replies.held_by(id);
             total += bytes;
             if bytes > BACKLOG {
-                backlog = true;
                 sizes.push((bytes, id));
             }
         }
         self.stats.worker.buffered_bytes.set(total as u64);
-        self.budget_at = if backlog {
+        self.budget_at = if total > 0 {
             self.now + BUDGET_PERIOD
         } else {
             u64::MAX
         };
-        self.pressed = total > limit / 2;
+        self.overloaded = total > limit;
         if total <= limit {
             return;
         }
         sizes.sort_unstable();
+        let (before, mut closed) = (total, 0u64);
         while total > limit
             && let Some((bytes, id)) = sizes.pop()
         {
-            tracing::warn!(
-                bytes,
-                limit,
-                "closing a client that reads too slowly: the worker is at its memory bound (limits.worker_bytes)"
-            );
-            self.stats.worker.closed_connections.inc();
             self.replies.break_client(id);
             total -= bytes;
+            closed += 1;
         }
+        self.stats.worker.closed_connections.add(closed);
+        tracing::warn!(
+            bytes = before,
+            limit,
+            closed,
+            "the worker is at its memory bound (limits.worker_bytes); closed the clients that hold the most"
+        );
     }
 
     /// A random number for jitter (xorshift64).

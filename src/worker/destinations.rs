@@ -37,8 +37,6 @@ pub struct Upstream {
     pub(super) stats: Arc<stats::Destination>,
     /// How much of the probe has been written.
     probed: usize,
-    /// Not read from until this client has room; and until when that may last.
-    pub(super) paused: Option<(u32, u64)>,
 }
 
 /// Where a connection is in its life.
@@ -110,7 +108,6 @@ impl Core {
                     timeout: spec.timeout,
                     stats: Arc::clone(&figures),
                     probed: 0,
-                    paused: None,
                 }) as u32
             })
             .collect();
@@ -172,7 +169,7 @@ impl Core {
             .conns
             .get_mut(conn as usize)
             .ok_or(ErrorKind::NoServer)?;
-        if up.conn.waiting() >= destination.spec.queue_requests
+        if up.conn.lines() >= destination.spec.queue_requests
             || up.conn.out().len() >= destination.spec.queue_bytes
         {
             up.stats.failures.inc();
@@ -251,13 +248,6 @@ impl Core {
         }
     }
 
-    /// Whether the driver should read from the connection.
-    pub fn conn_wants_read(&self, id: u32) -> bool {
-        self.conns
-            .get(id as usize)
-            .is_some_and(|up| up.paused.is_none())
-    }
-
     /// The server sent bytes.
     pub fn conn_bytes(&mut self, id: u32, data: &[u8]) {
         self.stats.worker.upstream_reads.inc();
@@ -276,23 +266,7 @@ impl Core {
         let outcome = up.conn.receive(data, &mut hub, &mut self.pool);
         let ready = hub.ready;
         let destination_id = up.destination;
-        if let Some(to) = up.conn.streaming() {
-            up.conn.extend_deadline(self.now.saturating_add(up.timeout));
-            // Others wait for this connection, too; so it stops for a slow reader only if memory is short.
-            let limit = self.routing.snapshot.settings.client_bytes;
-            if self.pressed
-                && let Some(client) = self.replies.client_of(to)
-                && self
-                    .replies
-                    .client(client)
-                    .is_some_and(|c| c.out.len() > limit)
-            {
-                let until = self.now.saturating_add(up.timeout / 4);
-                up.paused = Some((client, until));
-                self.paused += 1;
-                self.timer = self.timer.min(until);
-            }
-        }
+        up.conn.extend_deadline(self.now.saturating_add(up.timeout));
         if let Some(Some(destination)) = self.destinations.get_mut(destination_id as usize) {
             destination.health.answered();
         }
@@ -371,7 +345,6 @@ impl Core {
         };
         let streaming = up.conn.streaming();
         let waiting: Vec<Ticket> = up.conn.break_off(&mut self.pool).collect();
-        up.paused = None;
         up.stats.failures.add(waiting.len() as u64);
         let destination_id = up.destination;
         let failed = match up.state {
@@ -418,24 +391,6 @@ impl Core {
                 .is_some_and(|frame| frame.answers(to))
         {
             self.frames.remove(to.frame as usize);
-        }
-    }
-
-    /// The client can take more, or is gone: connections that waited for it are read again.
-    pub(super) fn unpause(&mut self, client: u32) {
-        if self.paused == 0 {
-            return;
-        }
-        self.paused = 0;
-        for (id, up) in &mut self.conns {
-            match up.paused {
-                Some((paused_for, _)) if paused_for == client => {
-                    up.paused = None;
-                    self.todo.read_conns.push(id as u32);
-                }
-                Some(_) => self.paused += 1,
-                None => {}
-            }
         }
     }
 

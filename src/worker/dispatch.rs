@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::core::{Core, Routing};
 use super::hub::{Frame, Retained};
-use crate::client::replies::{MoreKeys, Mute, Shape, WINDOW};
+use crate::client::replies::{LongGet, Mute, Shape};
 use crate::protocol::error::ErrorKind;
 use crate::protocol::meta::{self, MAX_DECODED};
 use crate::protocol::request::{
@@ -39,6 +39,9 @@ impl Op<'_> {
         }
     }
 }
+
+/// A get of up to this many keys is asked for at once, whatever the client's replies have been like.
+const MIN_LONG: usize = 32;
 
 const fn mute(noreply: bool) -> Mute {
     if noreply { Mute::All } else { Mute::Nothing }
@@ -89,6 +92,10 @@ impl Core {
                 let mut text = Vec::new();
                 self.local.stats(args, &mut text);
                 self.replies.local(id, &text);
+                // A report is long work; the others come before this client's next one.
+                if let Some(client) = self.replies.client_mut(id) {
+                    client.blocked = true;
+                }
             }
             Request::Quit => self.quit(id),
             Request::Refused(refused) => self.refused(id, &refused),
@@ -142,70 +149,63 @@ impl Core {
         };
         counter.add(get.count as u64);
         let op = Op::Get(get.command, get.exptime);
-        let to = self.replies.begin(id, Shape::Get, get.count as u32);
         if get.count == 1 {
-            self.send(to, get.keys, op);
-            return;
+            let to = self.replies.begin(id, Shape::Get, 1);
+            return self.send(to, get.keys, op);
         }
-        if get.count <= WINDOW as usize {
+        let max_bytes = self.routing.snapshot.settings.client_bytes;
+        if get.count <= MIN_LONG || get.count <= self.replies.window(id, max_bytes) {
+            let to = self.replies.begin(id, Shape::Get, get.count as u32);
             for (index, key) in get.keys().enumerate() {
                 let index = index as u32;
                 self.send(Ticket { index, ..to }, key, op);
             }
             return;
         }
-        self.replies.park(
-            to,
-            MoreKeys {
-                command: (get.command, get.exptime),
-                text: get.keys.to_vec(),
-                at: 0,
-                next: 0,
-            },
-        );
-        self.refill_one(to.request, to.serial);
+        let long = LongGet {
+            command: (get.command, get.exptime),
+            text: get.keys.to_vec(),
+            at: 0,
+            left: get.count,
+        };
+        self.replies.keep_long(id, Box::new(long));
+        self.ask_more(id);
     }
 
-    /// Asks for the next keys of a long get.
-    pub(super) fn refill_one(&mut self, request: u32, serial: u32) {
-        let settings = &self.routing.snapshot.settings;
-        let max_bytes = settings.client_bytes;
-        let Some((client, mut more)) = self.replies.unpark(request, serial) else {
-            return;
-        };
-        let waiting = self.replies.client(client).map_or(0, |c| c.out.len());
-        let budget = if waiting < max_bytes { WINDOW } else { 0 };
-        let (command, exptime) = more.command;
-        let mut asked = 0;
-        while asked < budget {
-            let rest = more.text.get(more.at..).unwrap_or_default();
-            let skipped = rest.iter().take_while(|b| **b == b' ').count();
-            let rest = rest.get(skipped..).unwrap_or_default();
-            let len = memchr::memchr(b' ', rest).unwrap_or(rest.len());
-            let Some(key) = rest.get(..len).filter(|key| !key.is_empty()) else {
-                return;
+    /// Asks for the next part of a client's long get, if it has one and room for it.
+    pub(super) fn ask_more(&mut self, id: u32) {
+        let max_bytes = self.routing.snapshot.settings.client_bytes;
+        while let Some((mut long, window)) = self.replies.take_long(id, max_bytes) {
+            let count = long.left.min(window);
+            let shape = if count == long.left {
+                Shape::Get
+            } else {
+                Shape::GetPart
             };
-            let to = Ticket {
-                request,
-                serial,
-                index: more.next,
-                frame: Ticket::NO_FRAME,
-            };
-            more.next += 1;
-            self.send(to, key, Op::Get(command, exptime));
-            more.at += skipped + len;
-            asked += 1;
+            let to = self.replies.begin(id, shape, count as u32);
+            let (command, exptime) = long.command;
+            for index in 0..count as u32 {
+                let rest = long.text.get(long.at..).unwrap_or_default();
+                let spaces = rest.iter().take_while(|b| **b == b' ').count();
+                let rest = rest.get(spaces..).unwrap_or_default();
+                let len = memchr::memchr(b' ', rest).unwrap_or(rest.len());
+                let key = rest.get(..len).unwrap_or_default();
+                self.send(Ticket { index, ..to }, key, Op::Get(command, exptime));
+                long.at += spaces + len;
+            }
+            long.left -= count;
+            if long.left > 0 {
+                self.replies.keep_long(id, long);
+            }
         }
-        let rest = more.text.get(more.at..).unwrap_or_default();
-        if rest.iter().all(|b| *b == b' ') {
-            return;
-        }
-        self.replies.repark(request, serial, more);
     }
 
     fn store(&mut self, id: u32, store: &Store<'_>) {
         self.stats.worker.cmd_set.inc();
         let block = store.block;
+        if self.is_overloaded(block) {
+            return self.overloaded(id, store.noreply);
+        }
         self.line(
             id,
             mute(store.noreply),
@@ -216,6 +216,19 @@ impl Core {
                 write::store(store, head);
             },
         );
+    }
+
+    /// Whether a large value is too much for now.
+    fn is_overloaded(&self, block: &[u8]) -> bool {
+        self.overloaded && block.len() > 4096
+    }
+
+    fn overloaded(&mut self, id: u32, noreply: bool) {
+        self.stats.errors.count(ErrorKind::Overloaded);
+        self.stats.worker.errors.inc();
+        if !noreply {
+            self.replies.local(id, ErrorKind::Overloaded.wire());
+        }
     }
 
     /// A command with a one-line reply.
@@ -251,6 +264,9 @@ impl Core {
             MetaCommand::Delete => worker.cmd_delete.inc(),
             MetaCommand::Arithmetic => worker.cmd_arith.inc(),
             MetaCommand::Debug => {}
+        }
+        if self.is_overloaded(meta.block) {
+            return self.overloaded(id, false);
         }
         let mute = if meta.flags.quiet {
             Mute::Quiet(meta.command)

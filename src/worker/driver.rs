@@ -199,9 +199,6 @@ impl Driver {
             while let Some(id) = self.core.todo.read_clients.pop() {
                 self.want_client(id);
             }
-            while let Some(id) = self.core.todo.read_conns.pop() {
-                self.want_conn(id);
-            }
             let todo = &self.core.todo;
             if todo.close.is_empty()
                 && todo.connect.is_empty()
@@ -283,6 +280,9 @@ impl Driver {
         if pending {
             self.core.replies.mark(id);
         }
+        if self.core.is_held_up(id) {
+            self.core.go_on(id);
+        }
         if !self.core.wants_read(id) {
             return;
         }
@@ -322,12 +322,6 @@ impl Driver {
         }
     }
 
-    fn want_conn(&mut self, id: u32) {
-        if let Some(Some(socket)) = self.conns.get(id as usize) {
-            socket.waker.wake_by_ref();
-        }
-    }
-
     fn flush_client(&mut self, id: u32) {
         loop {
             let Some(Some(socket)) = self.clients.get_mut(id as usize) else {
@@ -353,8 +347,10 @@ impl Driver {
         self.core.settle_draining(id);
         if self.core.is_finished(id) {
             self.drop_client(id);
-        } else {
-            self.core.go_on(id);
+        } else if self.core.is_held_up(id)
+            && let Some(Some(socket)) = self.clients.get(id as usize)
+        {
+            socket.waker.wake_by_ref();
         }
     }
 
@@ -387,9 +383,6 @@ impl Driver {
         if self.is_full(id) {
             self.core.todo.write.push(id);
         }
-        if !self.core.conn_wants_read(id) {
-            return;
-        }
         let Some(Some(socket)) = self.conns.get_mut(id as usize) else {
             return;
         };
@@ -404,9 +397,6 @@ impl Driver {
                 }
                 let full = data.len() == READ;
                 self.core.conn_bytes(id, data);
-                if !self.core.conn_wants_read(id) {
-                    return;
-                }
                 if full || socket.stream.poll_readable(&mut cx).is_ready() {
                     socket.waker.wake_by_ref();
                 }

@@ -31,6 +31,11 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// Bytes of memory it holds.
+    pub(super) fn held(&self) -> usize {
+        self.copy.len() + self.retained.held()
+    }
+
     /// Whether this is the frame of that ticket, and not one that has taken its place. The serial is not
     /// enough: each key of a get has a frame.
     pub(super) fn answers(&self, to: Ticket) -> bool {
@@ -85,6 +90,14 @@ impl Retained {
                 },
             },
         }
+    }
+
+    fn held(&self) -> usize {
+        self.key.len()
+            + match &self.form {
+                Form::Get(..) => 0,
+                Form::Command { head, block, .. } => head.len() + block.len(),
+            }
     }
 
     pub(super) fn key(&self) -> &[u8] {
@@ -167,7 +180,8 @@ impl Hub<'_> {
         else {
             return Decision::Deliver(plain);
         };
-        if !self.replies.wanted(plain) {
+        // Once a value to be copied has begun, its route is over: only the copy depends on how it ends.
+        if frame.copying.is_some() || !self.replies.wanted(plain) {
             self.frames.remove(to.frame as usize);
             return Decision::Deliver(plain);
         }

@@ -30,20 +30,11 @@ impl Core {
         let due = up.conn.expire(now, |to| given_up.push(to));
         up.stats.timeouts.add(given_up.len() as u64);
         let stuck = up.conn.stuck_since(now.saturating_sub(up.timeout));
-        let stalled = up.paused.filter(|(_, until)| *until <= now);
         let (state, timeout, destination_id) = (up.state, up.timeout, up.destination);
         for to in given_up {
             if to != Ticket::NOBODY {
                 self.fail(to, ErrorKind::Timeout);
             }
-        }
-        if let Some((client, _)) = stalled {
-            tracing::warn!(
-                "closing a client that does not read a large value while memory is short: others wait for the connection"
-            );
-            self.stats.worker.closed_connections.inc();
-            self.replies.break_client(client);
-            self.unpause(client);
         }
         let connect_timeout = match self.destinations.get(destination_id as usize) {
             Some(Some(destination)) => destination.spec.connect_timeout,
@@ -93,9 +84,6 @@ impl Core {
         };
         let patience = up.is_ready().then_some(up.timeout);
         let mut at = up.conn.next_event(patience).unwrap_or(u64::MAX);
-        if let Some((_, until)) = up.paused {
-            at = at.min(until);
-        }
         at = at.min(match up.state {
             State::Waiting { until } => until,
             State::Connecting { deadline } | State::Probing { deadline } => deadline,

@@ -261,7 +261,9 @@ impl Client {
     fn observe(&mut self, env: &Env, pending: &Pending, index: usize, op: &Op, said: &Said) {
         let (key, before) = &pending.keys[index];
         let now = env.disturbance(key);
-        let disturbed = now != *before || pending.epoch != env.epoch;
+        // At its memory bound the worker refuses large values.
+        let crowded = matches!(env.setup.limits, super::plan::Tight::WorkerBytes(_));
+        let disturbed = now != *before || pending.epoch != env.epoch || crowded;
         if let Said::Hit { value: Some(v), .. } = said {
             env.check_value(key, v, true);
         }

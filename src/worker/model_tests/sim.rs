@@ -335,9 +335,6 @@ impl Sim {
         if link.full {
             self.core.todo.write.push(id as u32);
         }
-        if !self.core.conn_wants_read(id as u32) {
-            return;
-        }
         let server = link.server;
         let most = link.to_router.len().min(65_536);
         if most == 0 {
@@ -382,7 +379,6 @@ impl Sim {
                 self.flush_client(id, rng);
             }
             self.core.todo.read_clients.clear();
-            self.core.todo.read_conns.clear();
             let todo = &self.core.todo;
             if todo.close.is_empty()
                 && todo.connect.is_empty()
