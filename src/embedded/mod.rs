@@ -33,4 +33,4 @@ pub use store::Store;
 
 /// What `version` answers. The numbers are those of the memcached whose behaviour is followed, because
 /// clients switch features by them.
-pub const VERSION: &str = "1.6.45-ringroad";
+pub const VERSION: &str = "1.6.45";

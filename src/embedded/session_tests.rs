@@ -326,7 +326,7 @@ fn statistics_count_what_happened() {
         "evictions 0",
         "limit_maxbytes 67108864",
         "bytes 600121",
-        "version 1.6.45-ringroad",
+        "version 1.6.45",
         "threads 1",
         "time 1800000000",
         "uptime 0",

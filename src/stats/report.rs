@@ -12,8 +12,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::Destination;
 use crate::worker::core::{Local, Stats};
 
-/// The version clients are told: ringroad's own, in a form that every client library can parse as memcached's.
-pub const VERSION: &str = concat!("1.6.45-ringroad-", env!("CARGO_PKG_VERSION"));
+/// The version clients are told: that of the memcached whose behaviour is followed, and nothing else. Some libraries
+/// read the number from the end of the line (Node's memcached), and switch features by it.
+pub const VERSION: &str = "1.6.45";
 
 /// Everything that can be reported.
 #[derive(Debug)]
@@ -124,6 +125,7 @@ impl Registry {
         stat("uptime", &self.uptime());
         stat("time", &time);
         stat("version", &VERSION);
+        stat("ringroad_version", &env!("CARGO_PKG_VERSION"));
         stat("pointer_size", &usize::BITS);
         let (user, system) = cpu_seconds();
         stat("rusage_user", &format_args!("{user:.6}"));
@@ -281,12 +283,7 @@ impl Reporter {
 
 impl Local for Reporter {
     fn version(&self) -> &[u8] {
-        concat!(
-            "VERSION 1.6.45-ringroad-",
-            env!("CARGO_PKG_VERSION"),
-            "\r\n"
-        )
-        .as_bytes()
+        b"VERSION 1.6.45\r\n"
     }
 
     fn stats(&mut self, args: &[u8], out: &mut Vec<u8>) {
@@ -334,6 +331,7 @@ mod tests {
             "pid",
             "uptime",
             "version",
+            "ringroad_version",
             "curr_connections",
             "get_hits",
             "bytes",

@@ -300,10 +300,8 @@ fn connection_commands() {
             c.send("version\r\n");
             let version = c.line();
             let number = version.strip_prefix("VERSION 1.6.").expect(&version);
-            assert!(
-                number.starts_with(|n: char| n.is_ascii_digit()),
-                "{version}"
-            );
+            // Node's memcached reads the number from the end of the line and fails on one that ends otherwise.
+            assert!(number.parse::<u32>().is_ok(), "{version}");
             c.ask("stats foo\r\n", "ERROR\r\n");
             c.send("quit foo\r\n").expect_closed();
         })
