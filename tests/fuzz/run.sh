@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds all fuzz targets and runs them, each for so many seconds.
+# Builds all fuzz targets and runs them, each for so many seconds, as many at a time as there are cores.
 #
 #   tests/fuzz/run.sh [SECONDS] [TARGET...]     60 seconds and all targets, unless given
 #
@@ -14,6 +14,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 seconds=60
+mkdir -p artifacts
 if [[ ${1-} =~ ^[0-9]+$ ]]; then
     seconds=$1
     shift
@@ -54,29 +55,49 @@ done
 # With a target named, build scripts and macros are not instrumented.
 RUSTFLAGS="${flags[*]}" cargo build --locked --release --target "$host" "${bins[@]}"
 
-failed=()
-for target in "${targets[@]}"; do
+# Runs one target; what is in its .status file at the end says how it went.
+fuzz() {
+    local target=$1 log=artifacts/$1.log result=failed runs
     mkdir -p "corpus/$target" "artifacts/$target"
-    options=(
-        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=4096
+    local options=(
+        -max_total_time="$seconds" -timeout=30 -rss_limit_mb=2048 -max_len=4096
         -artifact_prefix="artifacts/$target/" -verbosity=0 -print_final_stats=1
     )
     case $target in
         config) options+=(-dict=config.dict) ;;
         *) options+=(-dict=protocol.dict) ;;
     esac
-    log=artifacts/$target.log
     if RUST_BACKTRACE=0 "$out/$host/release/$target" "${options[@]}" "corpus/$target" "seeds/$target" >"$log" 2>&1; then
         runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
-        echo "fuzz $target: ok, $runs inputs"
-        if ((${runs:-0} == 0)); then
+        if ((${runs:-0} > 0)); then
+            result=ok
+            echo "fuzz $target: ok, $runs inputs in $seconds s"
+        else
             echo "fuzz $target: FAILED, it ran nothing" >&2
-            failed+=("$target")
         fi
     else
         echo "fuzz $target: FAILED" >&2
         grep -a -A6 -E 'panicked at|ERROR: libFuzzer' "$log" | cut -c1-2000 >&2 || true
         grep -a 'Test unit written' "$log" >&2 || true
+    fi
+    echo "$result" >"artifacts/$target.status"
+}
+
+rm -rf artifacts/*.status
+running=0
+for target in "${targets[@]}"; do
+    if ((running == $(nproc))); then
+        wait -n
+        running=$((running - 1))
+    fi
+    fuzz "$target" &
+    running=$((running + 1))
+done
+wait
+
+failed=()
+for target in "${targets[@]}"; do
+    if [[ $(cat "artifacts/$target.status" 2>/dev/null) != ok ]]; then
         failed+=("$target")
     fi
 done
