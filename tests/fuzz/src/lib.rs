@@ -56,14 +56,21 @@ pub fn cuttings(stream: &[u8]) -> Vec<Vec<&[u8]>> {
 /// How many bytes a NUL stands for: more than a reply that is passed on as a whole may have.
 pub const LARGE: usize = 33_000;
 
+/// How many of these there may be in a stream: more find nothing more, and take long.
+const MOST_LARGE: usize = 6;
+
 /// Text for bytes: `|` is a line end, `\x01` a bare line feed, a NUL [`LARGE`] bytes.
 pub fn expand(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
+    let mut large = 0;
     for byte in text {
         match byte {
             b'|' => bytes.extend_from_slice(b"\r\n"),
             1 => bytes.push(b'\n'),
-            0 => bytes.resize(bytes.len() + LARGE, b'x'),
+            0 if large < MOST_LARGE => {
+                bytes.resize(bytes.len() + LARGE, b'x');
+                large += 1;
+            }
             byte => bytes.push(*byte),
         }
     }
