@@ -169,7 +169,6 @@ impl Router {
             let todo = &self.core.todo;
             if !todo.close.is_empty()
                 || !todo.read_clients.is_empty()
-                || !todo.read_conns.is_empty()
                 || !self.core.replies.refill.is_empty()
             {
                 return Err(format!("the router wants what the bench has not: {todo:?}"));

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::listen::{listen, unlink};
@@ -51,14 +52,19 @@ struct Reloader {
 impl Reloader {
     /// Reads the file again, for a signal or the admin port.
     fn reload(&self) -> Result<String, String> {
-        let loaded = config::load(&self.args.config);
-        if let Ok((_, _, text)) = &loaded {
-            self.watcher
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .seen(text);
-        }
-        self.outcome(loaded.map(|(config, warnings, _)| (config, warnings)))
+        let name = self.args.config.display().to_string();
+        let loaded = match config::watch::read(&self.args.config) {
+            Ok(bytes) => {
+                // A file that is wrong was seen, too; it is not to be reported again.
+                self.watcher
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .seen(&String::from_utf8_lossy(&bytes));
+                config::parse_bytes(&name, &bytes).map_err(LoadError::Invalid)
+            }
+            Err(error) => Err(LoadError::Read { file: name, error }),
+        };
+        self.outcome(loaded)
     }
 
     /// Looks whether the file has changed; if so, applies it.
@@ -87,6 +93,7 @@ impl Reloader {
             .map_err(|e| e.to_string())
             .and_then(|(mut config, warnings)| {
                 self.args.apply(&mut config);
+                let config = fit_to_file_limit(config);
                 self.running.apply(&config).map_err(|e| e.to_string())?;
                 Ok((config, warnings))
             });
@@ -135,7 +142,7 @@ pub(super) fn serve(
     source: Option<(RunArgs, Watcher)>,
     started: impl FnOnce(&Running),
 ) -> Result<(), AppError> {
-    raise_file_limit(config.limits.max_connections);
+    let config = fit_to_file_limit(config);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -175,9 +182,14 @@ async fn serve_on(
         ),
         None => None,
     };
+    let stop = Arc::new(Notify::new());
     let mut accepting = JoinSet::new();
     for listener in listeners {
-        accepting.spawn(accept(listener, Arc::clone(&running.fleet)));
+        accepting.spawn(accept(
+            listener,
+            Arc::clone(&running.fleet),
+            Arc::clone(&stop),
+        ));
     }
     tracing::info!(
         listen = %config.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
@@ -202,8 +214,9 @@ async fn serve_on(
             },
         }
     }
-    // Whoever is being accepted right now is served; the sockets close with the last acceptor.
-    accepting.shutdown().await;
+    // Whoever has connected is still served; each acceptor ends when nobody waits at its door.
+    stop.notify_waiters();
+    let _ = tokio::time::timeout(Duration::from_secs(1), accepting.join_all()).await;
     for address in &config.listen {
         unlink(address);
     }
@@ -265,23 +278,36 @@ fn hooks(
     }
 }
 
-/// Lets this process open as many files as it may, and says so if that is fewer than it may need.
-fn raise_file_limit(clients: usize) {
+/// Lets this process open as many files as it may. If that is fewer than all its clients and servers need, it
+/// takes fewer clients: without a file for a server's connection nobody would be served.
+fn fit_to_file_limit(mut config: Config) -> Config {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         limit.current = limit.maximum;
-        // Refused: then it is as it was, which the next line reports.
+        // Refused: then it is as it was, which is looked at next.
         let _ = setrlimit(Resource::Nofile, limit);
     }
-    let have = getrlimit(Resource::Nofile).current;
-    // Servers' connections, listeners and the log need some, too.
-    let need = clients as u64 + 256;
-    if have.is_some_and(|have| have < need) {
+    let Some(have) = getrlimit(Resource::Nofile).current else {
+        return config;
+    };
+    let workers = config.workers.unwrap_or_else(super::default_workers);
+    let upstream: usize = config
+        .pools
+        .iter()
+        .map(|pool| pool.servers.len() * pool.connections * workers)
+        .sum();
+    // Listeners, the log, the event loops, the admin port and its connections.
+    let reserve = upstream + config.listen.len() + 8 * workers + 32;
+    let clients = (have as usize).saturating_sub(reserve).max(1);
+    if clients < config.limits.max_connections {
         tracing::warn!(
-            have,
-            need,
-            "fewer files may be open than limits.max_connections asks for; raise ulimit -n"
+            wanted = config.limits.max_connections,
+            clients,
+            open_files = have,
+            "fewer clients than limits.max_connections are accepted, because so few files may be open; raise ulimit -n"
         );
+        config.limits.max_connections = clients;
     }
+    config
 }

@@ -413,7 +413,7 @@ pub const LIMITS: Section = Section {
             "worker_bytes",
             "size from 1MiB to 64GiB",
             "\"256MiB\"",
-            "Bytes of buffers each worker may hold; at the bound the largest readers are paused, then requests refused.",
+            "Bytes each worker may hold; at the bound the clients that hold the most are closed and large updates refused.",
         ),
         key(
             "max_connections",

@@ -41,7 +41,7 @@ pub struct PoolSnapshot {
 pub struct DestinationSpec {
     /// Where it is.
     pub addr: ServerAddr,
-    /// What logs and statistics call it.
+    /// What logs and statistics call it: its configured name.
     pub name: String,
     /// How long a request may take, in microseconds.
     pub timeout: u64,
@@ -90,7 +90,7 @@ impl Snapshot {
                     servers: pool
                         .servers
                         .iter()
-                        .map(|server| Arc::new(spec(pool, &server.addr)))
+                        .map(|server| Arc::new(spec(pool, &server.name, &server.addr)))
                         .collect(),
                     coalesce: pool.coalesce,
                 })
@@ -136,11 +136,11 @@ pub fn members(pool: &Pool) -> Vec<Member> {
         .collect()
 }
 
-fn spec(pool: &Pool, addr: &ServerAddr) -> DestinationSpec {
+fn spec(pool: &Pool, name: &str, addr: &ServerAddr) -> DestinationSpec {
     let micros = |d: std::time::Duration| d.as_micros().min(u128::from(u64::MAX / 4)) as u64;
     DestinationSpec {
         addr: addr.clone(),
-        name: addr.to_string(),
+        name: name.to_owned(),
         timeout: micros(pool.timeout),
         connect_timeout: micros(pool.connect_timeout),
         connections: pool.connections.max(1),

@@ -219,7 +219,7 @@ impl Registry {
             [b"settings"] => {
                 let _ = write!(
                     text,
-                    "STAT maxconns {}\r\nSTAT num_threads {}\r\nSTAT cas_enabled yes\r\nSTAT flush_enabled yes\r\nSTAT binding_protocol ascii\r\n",
+                    "STAT maxconns {}\r\nSTAT num_threads {}\r\nSTAT cas_enabled yes\r\nSTAT binding_protocol ascii\r\n",
                     self.max_connections.load(Ordering::Relaxed),
                     self.workers.len(),
                 );

@@ -6,9 +6,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::driver::Command;
@@ -87,6 +88,12 @@ impl Listener {
                 let (stream, _) = listener.accept().await?;
                 // Replies are written whole; waiting for more to send would only delay them.
                 stream.set_nodelay(true)?;
+                // A client whose machine has vanished gives its place back some day.
+                socket2::SockRef::from(&stream).set_tcp_keepalive(
+                    &socket2::TcpKeepalive::new()
+                        .with_time(Duration::from_secs(60))
+                        .with_interval(Duration::from_secs(15)),
+                )?;
                 Socket::Tcp(stream.into_std()?)
             }
             Listener::Unix(listener) => Socket::Unix(listener.accept().await?.0.into_std()?),
@@ -96,31 +103,68 @@ impl Listener {
 
 /// How often a full house looks for a free place.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
+/// How long nobody may come for the door to be closed.
+const LAST_PAUSE: Duration = Duration::from_millis(20);
 /// How long to wait after the system refused a connection, for lack of file descriptors for example.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts clients for ever.
-pub async fn accept(listener: Listener, fleet: Arc<Fleet>) {
-    let mut was_full = false;
+/// A warning that would come with every client at a bound comes this often at most.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
+
+/// Accepts clients until told to stop, and then those that are waiting already.
+pub async fn accept(listener: Listener, fleet: Arc<Fleet>, stop: Arc<Notify>) {
+    let stopped = stop.notified();
+    tokio::pin!(stopped);
+    stopped.as_mut().enable();
+    let mut complain_at = Instant::now();
+    let mut complain = || {
+        let now = Instant::now();
+        let due = now >= complain_at;
+        if due {
+            complain_at = now + COMPLAINT_PAUSE;
+        }
+        due
+    };
+    let mut stopping = false;
     loop {
         if fleet.is_full() {
-            if !was_full {
+            if stopping {
+                return;
+            }
+            if complain() {
                 tracing::warn!(
                     clients = fleet.clients(),
                     "no more clients are accepted until some leave (limits.max_connections)"
                 );
             }
-            was_full = true;
-            tokio::time::sleep(FULL_PAUSE).await;
+            tokio::select! {
+                () = tokio::time::sleep(FULL_PAUSE) => {}
+                () = stopped.as_mut() => return,
+            }
             continue;
         }
-        was_full = false;
-        match listener.accept().await {
+        let accepted = if stopping {
+            match tokio::time::timeout(LAST_PAUSE, listener.accept()).await {
+                Ok(accepted) => accepted,
+                Err(_) => return,
+            }
+        } else {
+            tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stopped.as_mut() => {
+                    stopping = true;
+                    continue;
+                }
+            }
+        };
+        match accepted {
             Ok(socket) => fleet.hand_over(socket),
             Err(error) => match error.kind() {
                 std::io::ErrorKind::ConnectionAborted | std::io::ErrorKind::ConnectionReset => {}
                 _ => {
-                    tracing::warn!(%error, "a client can't be accepted; check the limit of open files (ulimit -n)");
+                    if complain() {
+                        tracing::warn!(%error, "a client can't be accepted; check the limit of open files (ulimit -n)");
+                    }
                     tokio::time::sleep(ERROR_PAUSE).await;
                 }
             },

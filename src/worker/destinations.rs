@@ -24,6 +24,8 @@ pub struct Destination {
     pub(super) conns: Vec<u32>,
     pub(super) stats: Arc<stats::Destination>,
     retired: bool,
+    /// When a full queue may be logged again.
+    complain_at: u64,
 }
 
 /// One connection to a destination.
@@ -117,6 +119,7 @@ impl Core {
             conns,
             stats: figures,
             retired: false,
+            complain_at: 0,
         }));
         id
     }
@@ -151,7 +154,7 @@ impl Core {
     /// The connection to use for a key at a destination.
     #[inline]
     pub(super) fn connection(&mut self, id: u32, key: &[u8]) -> Result<u32, ErrorKind> {
-        let Some(Some(destination)) = self.destinations.get(id as usize) else {
+        let Some(Some(destination)) = self.destinations.get_mut(id as usize) else {
             return Err(ErrorKind::NoServer);
         };
         if destination.health.is_down() {
@@ -173,6 +176,14 @@ impl Core {
             || up.conn.out().len() >= destination.spec.queue_bytes
         {
             up.stats.failures.inc();
+            if self.now >= destination.complain_at {
+                destination.complain_at = self.now + 10_000_000;
+                tracing::warn!(
+                    server = %destination.spec.name,
+                    lines = up.conn.lines(),
+                    "the queue for a server is full (queue.requests, queue.bytes); requests fail until it answers"
+                );
+            }
             return Err(ErrorKind::QueueFull);
         }
         // A pause that another connection's success has made pointless is cut short.
@@ -316,7 +327,7 @@ impl Core {
             );
         }
         self.todo.close.push(id);
-        self.break_conn(id, ErrorKind::BadReply);
+        self.break_conn(id, ErrorKind::BadReply, broken.describe());
     }
 
     /// The connection could not be made, or was closed or reset. The driver has dropped it.
@@ -332,13 +343,13 @@ impl Core {
         if let Some(Some(destination)) = self.destinations.get(up.destination as usize) {
             tracing::debug!(server = %destination.spec.name, why, kind = kind.label(), "connection closed");
         }
-        self.break_conn(id, kind);
+        self.break_conn(id, kind, why);
         self.run_later();
         self.count_outcomes();
     }
 
     /// Fails everything that waits on a connection and decides when to connect again.
-    pub(super) fn break_conn(&mut self, id: u32, kind: ErrorKind) {
+    pub(super) fn break_conn(&mut self, id: u32, kind: ErrorKind, why: &str) {
         let random = self.random();
         let Some(up) = self.conns.get_mut(id as usize) else {
             return;
@@ -364,7 +375,9 @@ impl Core {
                 destination.stats.down.set(1);
                 tracing::warn!(
                     server = %destination.spec.name,
+                    addr = %destination.spec.addr,
                     reason = kind.label(),
+                    why,
                     "server is out of service; it is probed until it answers"
                 );
             }

@@ -238,6 +238,10 @@ impl Driver {
             Command::Apply(snapshot) => self.core.apply(snapshot),
             Command::Drain => {
                 self.draining = true;
+                // What has arrived already is answered before its client is taken leave of.
+                for id in 0..self.clients.len() as u32 {
+                    self.client_ready(id);
+                }
                 self.core.drain();
             }
             Command::Resolved(id, attempt, addrs) => self.resolved(id, attempt, addrs),
@@ -498,6 +502,9 @@ impl Driver {
         };
         match found {
             Ok(mut addrs) if !addrs.is_empty() => {
+                // One that neither answers nor refuses uses up the time; the next attempt begins elsewhere.
+                let turn = attempt as usize % addrs.len();
+                addrs.rotate_left(turn);
                 let first = addrs.remove(0);
                 self.open(id, &target, open_tcp(first), addrs);
             }

@@ -48,7 +48,13 @@ impl Core {
             }
             State::Connecting { deadline } | State::Probing { deadline } if deadline <= now => {
                 self.todo.close.push(id);
-                self.break_conn(id, ErrorKind::ConnectFailed);
+                let why = match state {
+                    State::Probing { .. } => {
+                        "connected, but it did not answer `version` within connect_timeout"
+                    }
+                    _ => "no connection within connect_timeout",
+                };
+                self.break_conn(id, ErrorKind::ConnectFailed, why);
             }
             State::Ready { .. } => {
                 let mut out = false;
@@ -69,7 +75,7 @@ impl Core {
                 }
                 if out || stuck {
                     self.todo.close.push(id);
-                    self.break_conn(id, ErrorKind::Timeout);
+                    self.break_conn(id, ErrorKind::Timeout, "no answers within the timeout");
                 }
             }
             _ => {}

@@ -85,7 +85,9 @@ impl CloseReason {
             CloseReason::Http => {
                 "the client speaks HTTP; this port speaks memcached's text protocol"
             }
-            CloseReason::EndlessLine => "a command line longer than 2 KiB without an end",
+            CloseReason::EndlessLine => {
+                "a command line that is longer than 2 KiB (a get: than limits.max_get_line) and has no end"
+            }
         }
     }
 }

@@ -227,7 +227,7 @@ impl World {
             let Some(link) = self.links.get_mut(&id) else {
                 continue;
             };
-            if !link.connected || link.received.is_empty() || !self.core.conn_wants_read(id) {
+            if !link.connected || link.received.is_empty() {
                 continue;
             }
             let asked = std::mem::take(&mut link.received);
@@ -254,7 +254,6 @@ impl World {
         if let Some(id) = self.link_ids(server).first()
             && let Some(link) = self.links.get_mut(id)
             && link.connected
-            && self.core.conn_wants_read(*id)
             && !bytes.is_empty()
         {
             link.received.clear();
@@ -317,7 +316,6 @@ impl World {
                 self.flush_client(id);
             }
             self.core.todo.read_clients.clear();
-            self.core.todo.read_conns.clear();
             let todo = &self.core.todo;
             if todo.close.is_empty()
                 && todo.connect.is_empty()
