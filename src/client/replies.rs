@@ -72,6 +72,7 @@ impl Replies {
             dirty: false,
             closing: false,
             broken: false,
+            reset: false,
             blocked: false,
             eof: false,
             spoken: false,

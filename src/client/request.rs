@@ -44,6 +44,8 @@ pub struct Client {
     pub closing: bool,
     /// It is closed at once; what it was owed can't be sent.
     pub broken: bool,
+    /// It is closed with a reset, because it may not understand a mere end.
+    pub reset: bool,
     /// Parsing stopped at a bound and goes on when there is room.
     pub blocked: bool,
     /// It has shut down its sending side.

@@ -178,6 +178,9 @@ impl Core {
             return;
         }
         if !std::mem::replace(&mut client.spoken, true) && request::is_binary(data) {
+            // Binary clients exist (memjs) that wait for ever after an end of the stream, but see a reset. It can
+            // destroy no reply on its way: there was none.
+            client.reset = true;
             return self.turn_away(id, CloseReason::Binary);
         }
         if client.input.is_empty() && !client.blocked {

@@ -360,6 +360,11 @@ impl Driver {
 
     fn drop_client(&mut self, id: u32) {
         if let Some(place) = self.clients.get_mut(id as usize) {
+            if self.core.replies.client(id).is_some_and(|c| c.reset)
+                && let Some(socket) = place
+            {
+                socket.stream.end_with_reset();
+            }
             *place = None;
         }
         self.core.client_closed(id);

@@ -30,6 +30,14 @@ impl Stream {
         })
     }
 
+    /// Lets the other side see a reset instead of an end when this is dropped. Unix sockets have no such thing.
+    pub(super) fn end_with_reset(&self) {
+        if let Stream::Tcp(s) = self {
+            // Where that fails, the connection simply ends.
+            let _ = s.set_zero_linger();
+        }
+    }
+
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
