@@ -96,6 +96,12 @@ if [[ -z $quick && -e tests/clients/run.sh ]]; then
     need python3-venv python3 -c 'import ensurepip, venv'
     need nodejs command -v node
     need npm command -v npm
+    need libcache-memcached-perl perl -MCache::Memcached -e 1
+    need libcache-memcached-fast-perl perl -MCache::Memcached::Fast -e 1
+    need php-cli command -v php
+    need php-memcached php -r 'exit(class_exists("Memcached") ? 0 : 1);'
+    need ruby command -v ruby
+    need ruby-dalli ruby -rdalli -e 1
 fi
 if ! install_missing; then
     failed=1

@@ -29,7 +29,8 @@ describe("memjs", function () {
       const socket = net.connect(ports[0], host, () => socket.write(noop));
       const chunks = [];
       socket.setTimeout(10000, () => socket.destroy(new Error("neither an answer nor the end within 10 s")));
-      socket.on("error", reject);
+      // A mere end would do here, but not for memjs itself.
+      socket.on("error", (error) => (error.code === "ECONNRESET" ? resolve(Buffer.concat(chunks)) : reject(error)));
       socket.on("data", (chunk) => {
         chunks.push(chunk);
         if (target === "memcached") socket.end();

@@ -33,7 +33,7 @@ sub common {
     ok($client->prepend($k, '2'), "$name prepend");
     is($client->get($k), '234', "$name get");
     is($client->incr($k, 6), 240, "$name incr");
-    is($client->decr($k, 500), 0, "$name decr");
+    cmp_ok($client->decr($k, 500), '==', 0, "$name decr"); # one of them answers 0 as "0E0"
     ok($client->delete($k), "$name delete");
     ok(!$client->delete($k), "$name delete of nothing");
     is($client->get($k), undef, "$name get of nothing");

@@ -24,15 +24,15 @@ processes=()
 # NAME MINIMUM: how many tests pass on a memcached of the installed version ("all": those that there are).
 suites=(
     "memccapable 27"
-    "pymemcache-own 106"
+    "pymemcache-own 100"
     "pymemcache all"
-    "python-memcached-own 25"
+    "python-memcached-own 26"
     "python-memcached all"
-    "pylibmc-own 35"
+    "pylibmc-own 38"
     "pylibmc all"
     "asyncio all"
     "meta-memcache all"
-    "node-memcached-own 35"
+    "node-memcached-own 36"
     "node-memcached all"
     "memcache-client all"
     "memjs all"
@@ -267,8 +267,9 @@ suite_memccapable() {
 }
 
 suite_pymemcache-own() {
+    # The other files have no server; its benchmarks run for minutes and assert nothing.
     (cd "$(copied pymemcache)" && with_pytest -c /dev/null --rootdir . \
-        pymemcache/test/test_integration.py pymemcache/test/test_compression.py \
+        pymemcache/test/test_integration.py pymemcache/test/test_compression.py -m 'not benchmark' \
         --server 127.0.0.1 --port "${CLIENTS_PORTS%% *}")
 }
 suite_python-memcached-own() {
