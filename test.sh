@@ -5,7 +5,7 @@
 #   ./test.sh --quick    without the suites of client libraries
 #
 # Needed: cargo and a C compiler. What else is missing is installed with apt-get (as root, or through sudo): memcached,
-# to test against; for the client libraries Python, Node.js, and what they are built with.
+# to test against; for the client libraries Python, Node.js, Perl, PHP and Ruby, and what those are built with.
 # The last line says how many tests passed and failed; the exit code is 1 if any failed.
 set -euo pipefail
 cd "$(dirname "$0")"

@@ -53,7 +53,7 @@ for target in "${targets[@]}"; do
     bins+=(--bin "$target")
 done
 # With a target named, build scripts and macros are not instrumented.
-RUSTFLAGS="${flags[*]}" cargo build --locked --release --target "$host" "${bins[@]}"
+RUSTFLAGS="${flags[*]}" cargo build --release --target "$host" "${bins[@]}"
 
 # Runs one target; what is in its .status file at the end says how it went.
 fuzz() {

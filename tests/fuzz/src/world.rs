@@ -87,6 +87,8 @@ pub struct World {
     clients: HashMap<u32, Client>,
     /// The ids of the clients that the script speaks of.
     seats: [Option<u32>; 4],
+    /// Clients to be looked at in the next turn.
+    awake: Vec<u32>,
 }
 
 impl World {
@@ -112,6 +114,7 @@ impl World {
             refuses: [false; SERVERS],
             clients: HashMap::new(),
             seats: [None; 4],
+            awake: Vec::new(),
         }
     }
 
@@ -145,6 +148,7 @@ impl World {
     pub fn client_sends(&mut self, seat: usize, bytes: &[u8]) {
         self.begin();
         let id = self.client(seat);
+        self.core.go_on(id);
         if self.core.wants_read(id) && !bytes.is_empty() {
             let client = self.clients.get_mut(&id).expect("it is there");
             client.sent.extend_from_slice(bytes);
@@ -179,6 +183,7 @@ impl World {
         let id = self.client(seat);
         self.clients.get_mut(&id).expect("it is there").reads = reads;
         self.core.replies.mark(id);
+        self.core.go_on(id);
         self.carry_out();
     }
 
@@ -296,8 +301,28 @@ impl World {
         self.carry_out();
     }
 
-    /// What the core has listed, in the order of the driver.
+    /// This turn, and those that follow from clients that were held up and have been written to.
     fn carry_out(&mut self) {
+        self.carry_out_turn();
+        for turn in 0.. {
+            assert!(
+                turn < 10_000,
+                "a client is held up for ever and always busy"
+            );
+            let awake = std::mem::take(&mut self.awake);
+            if awake.is_empty() {
+                return;
+            }
+            self.begin();
+            for id in awake {
+                self.core.go_on(id);
+            }
+            self.carry_out_turn();
+        }
+    }
+
+    /// What the core has listed, in the order of the driver.
+    fn carry_out_turn(&mut self) {
         for round in 0.. {
             assert!(round < 1000, "the core never has enough");
             self.core.refill();
@@ -386,8 +411,8 @@ impl World {
                 check(client, !broken);
             }
             self.forget(id);
-        } else {
-            self.core.go_on(id);
+        } else if self.core.is_held_up(id) {
+            self.awake.push(id);
         }
     }
 
