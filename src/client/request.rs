@@ -118,7 +118,7 @@ pub enum Shape {
     Line(Mute),
     /// One line for what all servers were told.
     Broadcast(Mute),
-    /// As `Line`; if it fails, it is a miss whose text was given with [`Replies::set_miss`].
+    /// As `Line`; if it fails, it is a miss whose text was given with [`set_miss`](super::replies::Replies::set_miss).
     MetaGet(Mute),
 }
 

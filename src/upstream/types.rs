@@ -37,7 +37,7 @@ pub struct Asking {
 }
 
 /// Receives what the replies mean. Each ticket gets exactly one `miss`, `reply`, `fail`, or `start` …
-/// `end`, unless the connection breaks; then [`Conn::break_off`] returns those that got none.
+/// `end`, unless the connection breaks; then [`break_off`](super::conn::Conn::break_off) returns those that got none.
 pub trait Sink {
     /// The key is not there.
     fn miss(&mut self, to: Ticket);

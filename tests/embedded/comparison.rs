@@ -1,7 +1,8 @@
 //! What can be compared between memcached 1.6.18 and a server that follows 1.6.45, and how.
 
 use ringroad::protocol::error::ErrorKind::{
-    BadDelta, BadExptime, BadFormat, BadKeyEncoding, ShutdownDisabled, UnknownCommand,
+    BadDelta, BadExptime, BadFormat, BadKeyEncoding, DuplicateFlag, InvalidOrDuplicateFlag,
+    ShutdownDisabled, UnknownCommand,
 };
 use ringroad::protocol::number;
 use ringroad::protocol::request::{CloseReason, Limits, Meta, MetaCommand, Parsed, Request, parse};
@@ -93,13 +94,17 @@ pub fn comparison(mut request: &[u8]) -> (Comparison, bool) {
                     _ if line.starts_with(b"me ") => Not("words after me's key"),
                     _ if line.starts_with(b"gat") && words == 2 => Not("gat without a key"),
                     BadDelta if words > 4 => Not("more words than a command has"),
-                    BadFormat | BadExptime if lenient_number(line) => {
+                    BadFormat | BadExptime | BadDelta if lenient_number(line) => {
                         Not("numbers that only 1.6.18 takes for one")
                     }
 
-                    BadFormat | UnknownCommand | BadKeyEncoding | ShutdownDisabled | BadExptime => {
-                        ButErrors
-                    }
+                    BadFormat
+                    | UnknownCommand
+                    | BadKeyEncoding
+                    | ShutdownDisabled
+                    | BadExptime
+                    | DuplicateFlag
+                    | InvalidOrDuplicateFlag => ButErrors,
                     _ => Exact,
                 }
             }
@@ -131,23 +136,33 @@ pub fn comparison(mut request: &[u8]) -> (Comparison, bool) {
     (worst, true)
 }
 
-/// Whether the line has a data length, or a time of `gat` or `flush_all`, that is a number to 1.6.18 alone:
-/// over 32 bits, with a plus, or with white space other than spaces in or after it.
+/// Whether the line has a number that is one to 1.6.18 alone: a data length, a delta, a cas value, or a time of
+/// `touch`, `gat` or `flush_all` that is over 32 bits, has a plus, or white space other than spaces in or after it.
 fn lenient_number(line: &[u8]) -> bool {
-    let mut words = line
+    let words: Vec<&[u8]> = line
         .strip_suffix(b"\r")
         .unwrap_or(line)
         .split(|b| *b == b' ')
-        .filter(|word| !word.is_empty());
-    let at = match words.next() {
-        Some(b"gat" | b"gats" | b"flush_all") => 0,
-        Some(b"ms") => 1,
-        Some(b"set" | b"add" | b"replace" | b"append" | b"prepend" | b"cas") => 3,
-        _ => return false,
+        .filter(|word| !word.is_empty())
+        .collect();
+    let signed = |at: usize| {
+        words
+            .get(at)
+            .is_some_and(|w| number::i32(w).is_some() && number::strict_i32(w).is_none())
     };
-    words
-        .nth(at)
-        .is_some_and(|word| number::i32(word).is_some() && number::strict_i32(word).is_none())
+    let unsigned = |at: usize| {
+        words
+            .get(at)
+            .is_some_and(|w| number::u64(w).is_some() && number::strict_u64(w).is_none())
+    };
+    match words.first() {
+        Some(&(b"gat" | b"gats" | b"flush_all")) => signed(1),
+        Some(&(b"ms" | b"touch")) => signed(2),
+        Some(&(b"incr" | b"decr")) => unsigned(2),
+        Some(&b"cas") => signed(4) || unsigned(5),
+        Some(&(b"set" | b"add" | b"replace" | b"append" | b"prepend")) => signed(4),
+        _ => false,
+    }
 }
 
 /// The most words 1.6.18 takes on a storage command's line.

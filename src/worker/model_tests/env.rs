@@ -120,7 +120,7 @@ impl Env {
         let place = |pool: &usize| {
             let pool = &self.snapshot.pools[*pool];
             let spec = &pool.servers[pool.selector.select(key)];
-            number_of(&spec.name)
+            number_of(&spec.addr.to_string())
         };
         pools.iter().map(place).collect()
     }
@@ -210,8 +210,11 @@ pub fn numeric(key: &[u8]) -> Option<u64> {
     Some((client * 256 + prefix) * 4 + n)
 }
 
-/// A server's number from its name, `127.0.0.1:1000` and up.
+/// A server's number from its name, `s0` and up, or its address, `127.0.0.1:1000` and up.
 pub fn number_of(name: &str) -> usize {
+    if let Some(number) = name.strip_prefix('s') {
+        return number.parse().unwrap();
+    }
     let port: usize = name
         .rsplit(':')
         .next()
