@@ -18,13 +18,19 @@ mod plan;
 mod requests;
 mod sim;
 
+use std::cell::Cell;
+
 use proptest::test_runner::{Config as Runs, TestRunner};
 
 use plan::{Act, Rng, Setup, Step, What};
 use sim::Sim;
 
 /// Runs in `cargo test`.
-const CASES: u32 = 300;
+const CASES: u32 = 200;
+
+thread_local! {
+    static SHRINKING: Cell<bool> = const { Cell::new(false) };
+}
 
 fn run(setup: Setup, steps: Vec<Step>) {
     let timeout = setup.timeout();
@@ -67,6 +73,7 @@ fn run(setup: Setup, steps: Vec<Step>) {
     }
     // Several at once may meet a bound again.
     sim.env.strict = false;
+    let drains = rng.one_in(3);
     for index in 0..sim.clients.len() {
         for _ in 0..5 {
             sim.ask(index, What::Get, &mut rng);
@@ -78,9 +85,16 @@ fn run(setup: Setup, steps: Vec<Step>) {
             Act::VanishMidRequest,
         ];
         let act = *rng.pick(&leave);
-        sim.act(index, act, &mut rng);
+        if !drains {
+            sim.act(index, act, &mut rng);
+        }
     }
     sim.turn(&mut rng);
+    if drains {
+        sim.drain();
+        sim.settle(&mut rng);
+        assert!(sim.clients.is_empty(), "not all were taken leave of");
+    }
     sim.check_empty(&mut rng);
 }
 
@@ -95,10 +109,20 @@ fn the_core_behaves_like_one_memcached_that_never_mixes_anything_up() {
         failure_persistence: None,
         ..Runs::default()
     };
-    TestRunner::new(runs)
-        .run(&(plan::setup(), plan::steps()), |(setup, steps)| {
-            run(setup, steps);
-            Ok(())
-        })
-        .unwrap_or_else(|failure| panic!("{failure}"));
+    // While a failure shrinks, each panic would be printed, thousands of times.
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !SHRINKING.get() {
+            print(info);
+        }
+    }));
+    let outcome = TestRunner::new(runs).run(&(plan::setup(), plan::steps()), |(setup, steps)| {
+        SHRINKING.set(true);
+        run(setup, steps);
+        Ok(())
+    });
+    SHRINKING.set(false);
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
 }

@@ -45,6 +45,8 @@ pub struct Sim {
     smooth: bool,
     /// Whether something moved in the last turn.
     moved: bool,
+    /// Clients are taken leave of; no new ones come.
+    draining: bool,
 }
 
 enum Token {
@@ -82,6 +84,7 @@ impl Sim {
             uids: 0,
             smooth: false,
             moved: false,
+            draining: false,
         };
         for _ in 0..sim.env.setup.clients {
             let client = sim.new_client();
@@ -161,7 +164,20 @@ impl Sim {
     /// The client's connection is gone and another client comes.
     fn replace(&mut self, index: usize) {
         self.core.client_closed(self.clients[index].id);
-        self.clients[index] = self.new_client();
+        if self.draining {
+            self.clients.remove(index);
+        } else {
+            self.clients[index] = self.new_client();
+        }
+    }
+
+    /// From now on each client is to be closed as soon as it has its replies.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        for client in &mut self.clients {
+            client.finished = true;
+        }
+        self.core.drain();
     }
 
     pub fn reload(&mut self, variant: usize) {
@@ -255,6 +271,8 @@ impl Sim {
                 continue;
             }
             match token {
+                // It may have been the last one and be gone.
+                Token::Client(index) if index >= self.clients.len() => {}
                 Token::Client(index) => self.client_ready(index, rng),
                 Token::Link(id) => self.link_ready(id, rng),
             }
@@ -482,6 +500,7 @@ impl Sim {
             self.clients[index].receive(&self.env, &bytes);
             self.core.client_wrote(id, n);
         }
+        self.core.settle_draining(id);
         if self.core.is_finished(id) {
             self.check_finished(index);
             self.replace(index);
@@ -507,6 +526,10 @@ impl Sim {
     fn check_finished(&mut self, index: usize) {
         let client = &self.clients[index];
         assert!(client.finished, "closed without having asked for it");
+        if self.draining && !client.outgoing.is_empty() {
+            // What was not read is not owed.
+            return;
+        }
         let open = client
             .pending
             .iter()
