@@ -10,12 +10,14 @@
 //! `MODEL_CASES=50000 cargo test --release --lib model_tests` runs for longer.
 
 mod cases;
+mod checks;
 mod client;
 mod env;
 mod memcached;
 mod oracle;
 mod plan;
 mod requests;
+mod servers;
 mod sim;
 
 use std::cell::Cell;

@@ -4,33 +4,24 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::client::{Ask, Client};
+use super::client::Client;
 use super::env::{Answers, Env, number_of};
-use super::memcached::{Asked, Store};
-use super::plan::{Act, Fault, Lie, Rng, Setup, Tight, What};
+use super::memcached::Store;
+use super::plan::{Act, Rng, Setup, What};
+use super::servers::Server;
 use crate::config::ServerAddr;
 use crate::worker::core::{Core, Stats};
 
-pub struct Server {
-    pub store: Store,
-    pub refuses: bool,
-    pub hangs: bool,
-    pub stalled: bool,
-    /// The most bytes that come from it in a turn, smooth or not.
-    pub trickles: Option<usize>,
-    pub lie: Option<(Lie, u64)>,
-}
-
 /// A connection between the router and a server.
-struct Link {
-    server: usize,
-    connecting: bool,
-    to_server: Vec<u8>,
-    to_router: VecDeque<u8>,
+pub struct Link {
+    pub server: usize,
+    pub connecting: bool,
+    pub to_server: Vec<u8>,
+    pub to_router: VecDeque<u8>,
     /// The server has closed it.
-    eof: bool,
+    pub eof: bool,
     /// The last write did not take everything.
-    full: bool,
+    pub full: bool,
 }
 
 pub struct Sim {
@@ -38,15 +29,15 @@ pub struct Sim {
     pub env: Env,
     pub clients: Vec<Client>,
     pub servers: Vec<Server>,
-    links: Vec<Option<Link>>,
-    now: u64,
-    uids: u64,
+    pub links: Vec<Option<Link>>,
+    pub now: u64,
+    pub uids: u64,
     /// Every byte moves as soon as it can.
-    smooth: bool,
+    pub smooth: bool,
     /// Whether something moved in the last turn.
-    moved: bool,
+    pub moved: bool,
     /// Clients are taken leave of; no new ones come.
-    draining: bool,
+    pub draining: bool,
 }
 
 enum Token {
@@ -162,7 +153,7 @@ impl Sim {
     }
 
     /// The client's connection is gone and another client comes.
-    fn replace(&mut self, index: usize) {
+    pub fn replace(&mut self, index: usize) {
         self.core.client_closed(self.clients[index].id);
         if self.draining {
             self.clients.remove(index);
@@ -186,57 +177,6 @@ impl Sim {
         self.env.snapshot = Arc::new(self.env.setup.snapshot(variant));
         self.core.set_now(self.now);
         self.core.apply(Arc::clone(&self.env.snapshot));
-    }
-
-    pub fn fault(&mut self, server: usize, fault: Fault, rng: &mut Rng) {
-        if !self.env.setup.allows(fault) {
-            return;
-        }
-        let index = server % self.servers.len();
-        let server = &mut self.servers[index];
-        match fault {
-            Fault::Refuse => server.refuses = !server.refuses,
-            Fault::Hang => server.hangs = !server.hangs,
-            Fault::Stall => server.stalled = !server.stalled,
-            Fault::Lie(lie) => server.lie = Some((lie, rng.next())),
-            Fault::Restart => {
-                if rng.one_in(2) {
-                    server.store.items.clear();
-                }
-                self.drop_links(index, rng);
-            }
-            Fault::Drop => self.drop_links(index, rng),
-            Fault::Unasked => {
-                self.core.set_now(self.now);
-                for id in 0..self.links.len() {
-                    let quiet = self
-                        .core
-                        .conns
-                        .get(id)
-                        .is_some_and(|up| up.is_ready() && up.conn.expects_nothing());
-                    if quiet && self.links[id].as_ref().is_some_and(|l| l.server == index) {
-                        let bytes = *rng.pick(&[&b"END\r\n"[..], b"STORED\r\n", b"x"]);
-                        self.core.conn_bytes(id as u32, bytes);
-                        let closed = self.core.todo.close.contains(&(id as u32));
-                        assert!(closed, "unasked bytes were taken for an answer");
-                    }
-                }
-            }
-        }
-        self.env.injected[index] += 1;
-    }
-
-    fn drop_links(&mut self, server: usize, rng: &mut Rng) {
-        for link in self.links.iter_mut().flatten() {
-            if link.server == server {
-                link.eof = true;
-                link.to_server.clear();
-                if rng.one_in(2) {
-                    let keep = rng.below(link.to_router.len() + 1);
-                    link.to_router.truncate(keep);
-                }
-            }
-        }
     }
 
     /// Time passes, with a turn whenever the core asks for one.
@@ -308,7 +248,7 @@ impl Sim {
         .min(most)
     }
 
-    fn client_ready(&mut self, index: usize, rng: &mut Rng) {
+    pub fn client_ready(&mut self, index: usize, rng: &mut Rng) {
         let id = self.clients[index].id;
         let pending = |c: &crate::client::replies::Client| !c.out.is_empty();
         if self.core.replies.client(id).is_some_and(pending) {
@@ -372,7 +312,7 @@ impl Sim {
         }
     }
 
-    fn drop_link(&mut self, id: usize, why: &str) {
+    pub fn drop_link(&mut self, id: usize, why: &str) {
         self.links[id] = None;
         self.core.conn_closed(id as u32, why);
     }
@@ -507,299 +447,5 @@ impl Sim {
         } else {
             self.core.go_on(id);
         }
-    }
-
-    /// The router has closed this client at once: it must have had a reason.
-    fn check_broken(&self, index: usize) {
-        let client = &self.clients[index];
-        let crowded = matches!(self.env.setup.limits, Tight::WorkerBytes(_));
-        let streamed = self.env.setup.faults && self.largest() > 30_000;
-        assert!(
-            !self.env.strict && (crowded || streamed),
-            "closed for no reason (slow: {})",
-            client.slow
-        );
-        client.check_fragment(&self.env);
-    }
-
-    /// The router has closed this client in peace: it must have wanted that, and have all its replies.
-    fn check_finished(&mut self, index: usize) {
-        let client = &self.clients[index];
-        assert!(client.finished, "closed without having asked for it");
-        if self.draining && !client.outgoing.is_empty() {
-            // What was not read is not owed.
-            return;
-        }
-        let open = client
-            .pending
-            .iter()
-            .filter(|p| !matches!(p.ask, Ask::Silent(_) | Ask::Quit))
-            .count();
-        assert!(
-            open == 0 && client.incoming.is_empty(),
-            "closed with {open} replies owed"
-        );
-    }
-
-    fn largest(&self) -> usize {
-        let sizes = self
-            .servers
-            .iter()
-            .flat_map(|server| server.store.items.values().map(|item| item.value.len()));
-        // What is gone may still be under way.
-        sizes
-            .max()
-            .unwrap_or(0)
-            .max(if self.env.setup.big { 100_000 } else { 0 })
-    }
-
-    /// The servers answer some of what they have read.
-    fn serve(&mut self, rng: &mut Rng) {
-        for id in 0..self.links.len() {
-            if self.smooth || !rng.one_in(3) {
-                self.serve_link(id, false, rng);
-            }
-        }
-    }
-
-    fn serve_link(&mut self, id: usize, closing: bool, rng: &mut Rng) {
-        let Some(Some(link)) = self.links.get_mut(id) else {
-            return;
-        };
-        let server = &mut self.servers[link.server];
-        if link.eof || (server.stalled && !closing) {
-            return;
-        }
-        let mut at = 0;
-        while at < link.to_server.len() {
-            if !self.smooth && rng.one_in(20) {
-                break;
-            }
-            let drops_first = matches!(server.lie, Some((Lie::DropBefore, _)));
-            if drops_first && rng.one_in(2) {
-                // Not even executed.
-                server.lie = None;
-                self.env.injected[link.server] += 1;
-                link.eof = true;
-                break;
-            }
-            let Some(answer) = server.store.execute(&link.to_server[at..]) else {
-                break;
-            };
-            self.moved = true;
-            at += answer.used;
-            let mut bytes = answer.bytes;
-            if let Some((lie, detail)) = server.lie
-                && let Some(lied) = untrue(lie, &bytes, &answer.asked, &server.store, detail)
-            {
-                server.lie = None;
-                self.env.injected[link.server] += 1;
-                bytes = lied;
-                link.eof = matches!(lie, Lie::DropBefore | Lie::DropAfter | Lie::DropHalfWay);
-            }
-            link.to_router.extend(bytes);
-            if link.eof {
-                break;
-            }
-        }
-        link.to_server.drain(..at);
-        if link.eof {
-            link.to_server.clear();
-        }
-    }
-
-    /// All faults end.
-    pub fn heal(&mut self) {
-        for (n, server) in self.servers.iter_mut().enumerate() {
-            if server.refuses || server.hangs || server.stalled || server.lie.is_some() {
-                self.env.injected[n] += 1;
-            }
-            server.refuses = false;
-            server.hangs = false;
-            server.stalled = false;
-            server.trickles = None;
-            server.lie = None;
-        }
-        for client in &mut self.clients {
-            client.reading = true;
-        }
-    }
-
-    fn open_requests(&self) -> usize {
-        self.core.replies.outstanding()
-    }
-
-    /// Runs until nothing is under way, time passing as it must.
-    pub fn settle(&mut self, rng: &mut Rng) {
-        self.smooth = true;
-        let limit = self.now + 60_000_000;
-        loop {
-            self.turn(rng);
-            if self.moved {
-                continue;
-            }
-            let next = self.core.next_tick();
-            let quiet = self.open_requests() == 0
-                && self.core.conns.iter().all(|(_, up)| up.conn.is_idle())
-                && self.core.in_service().1 == 0;
-            if quiet {
-                break;
-            }
-            assert!(
-                next < limit,
-                "{} requests wait for ever, {:?} destinations in and out of service",
-                self.open_requests(),
-                self.core.in_service()
-            );
-            self.now = next;
-        }
-        self.smooth = false;
-        self.check_settled();
-    }
-
-    fn check_settled(&mut self) {
-        for client in &mut self.clients {
-            assert!(client.outgoing.is_empty(), "not read");
-            let silent = client.pending.len();
-            let owed = client
-                .pending
-                .iter()
-                .filter(|p| !matches!(p.ask, Ask::Silent(_)))
-                .count();
-            assert_eq!(owed, 0, "replies that never came");
-            assert!(client.incoming.is_empty());
-            client.resolve_silent(&self.env, silent);
-        }
-        for server in &self.servers {
-            for (key, item) in &server.store.items {
-                self.env.check_value(key, &item.value, true);
-            }
-        }
-        assert!(self.core.frames.is_empty(), "frames are left");
-        assert!(self.core.later.is_empty());
-        for (_, up) in &self.core.conns {
-            assert_eq!(up.conn.buffered(), 0);
-        }
-    }
-
-    /// From now on every reply is checked exactly.
-    pub fn be_strict(&mut self) {
-        self.env.strict = true;
-        for client in &mut self.clients {
-            client.beliefs.clear();
-        }
-    }
-
-    /// What is stored may be anything; nothing is believed of a key before it has been set.
-    pub fn assume_nothing(&mut self, index: usize) {
-        for n in 0..9 {
-            let client = &mut self.clients[index];
-            let key = client.own_key(n);
-            let belief = client.beliefs.entry(key).or_default();
-            belief.forget();
-            belief.epoch = self.env.epoch;
-        }
-    }
-
-    /// Asks, and runs until the reply is there.
-    pub fn converse(&mut self, index: usize, what: What, key: Vec<u8>, rng: &mut Rng) {
-        self.clients[index].ask_about(&mut self.env, what, key, rng);
-        self.settle(rng);
-    }
-
-    /// One turn in which everything moves.
-    pub fn smooth_turn(&mut self, rng: &mut Rng) {
-        self.smooth = true;
-        self.turn(rng);
-        self.smooth = false;
-    }
-
-    /// Sends a `get` for these keys.
-    pub fn get(&mut self, index: usize, keys: &[Vec<u8>]) {
-        self.clients[index].get(&self.env, "get", keys);
-    }
-
-    /// Bytes that a client has sent and the router not read.
-    pub fn unread(&self, index: usize) -> usize {
-        self.clients[index].outgoing.len()
-    }
-
-    /// Nothing may be left behind once all clients are gone.
-    pub fn check_empty(&mut self, rng: &mut Rng) {
-        let ids: Vec<u32> = self.clients.iter().map(|c| c.id).collect();
-        self.clients.clear();
-        for id in ids {
-            self.core.client_closed(id);
-        }
-        self.smooth = true;
-        self.settle(rng);
-        assert!(self.core.replies.is_empty());
-        let worker = &self.core.stats.worker;
-        assert_eq!(worker.curr_connections.get(), 0);
-        if !self.env.setup.faults {
-            assert_eq!(worker.upstream_bad_replies.get(), 0);
-        }
-    }
-}
-
-/// What a server says instead of the truth; `None` if this lie does not fit the command.
-fn untrue(lie: Lie, truth: &[u8], asked: &Asked, store: &Store, detail: u64) -> Option<Vec<u8>> {
-    let mut rng = Rng(detail);
-    match lie {
-        Lie::ServerError => Some(b"SERVER_ERROR out of memory\r\n".to_vec()),
-        Lie::Garbage => Some(match rng.below(4) {
-            0 => b"rubbish\r\n".to_vec(),
-            1 => b"VALUE\r\n".to_vec(),
-            2 => vec![b'x'; 5000],
-            _ => b"VALUE k 0 99999999999\r\n".to_vec(),
-        }),
-        Lie::WrongKey => {
-            let Asked::Get(keys) = asked else {
-                return None;
-            };
-            // Another user's value, complete and well-formed.
-            let mut others: Vec<&Vec<u8>> = store
-                .items
-                .keys()
-                .filter(|key| !keys.contains(key))
-                .collect();
-            others.sort();
-            let other = others.get(rng.below(others.len()))?;
-            let mut out = Vec::new();
-            store.value(other, false, &mut out);
-            out.extend_from_slice(b"END\r\n");
-            Some(out)
-        }
-        Lie::WrongOpaque => {
-            let at = truth.windows(2).position(|w| w == b" O")?;
-            let line = truth.iter().position(|b| *b == b'\n')?;
-            if *asked != Asked::Meta || at > line {
-                return None;
-            }
-            let mut out = truth.to_vec();
-            out.splice(at + 2..at + 2, *b"9");
-            Some(out)
-        }
-        Lie::WrongKind => match asked {
-            Asked::Get(_) => Some(b"STORED\r\n".to_vec()),
-            Asked::Line | Asked::Version => Some(b"END\r\n".to_vec()),
-            Asked::Meta => Some(b"STORED\r\n".to_vec()),
-        },
-        Lie::BadEnd => {
-            let header = truth.iter().position(|b| *b == b'\n')?;
-            let line = std::str::from_utf8(&truth[..header - 1]).ok()?;
-            let words: Vec<&str> = line.split(' ').collect();
-            let len: usize = match words[0] {
-                "VALUE" => words[3].parse().ok()?,
-                "VA" => words[1].parse().ok()?,
-                _ => return None,
-            };
-            let mut out = truth.to_vec();
-            out[header + 1 + len + rng.below(2)] = b'x';
-            Some(out)
-        }
-        Lie::DropBefore => Some(Vec::new()),
-        Lie::DropAfter => Some(truth.to_vec()),
-        Lie::DropHalfWay => Some(truth[..rng.below(truth.len())].to_vec()),
     }
 }
