@@ -93,6 +93,11 @@ impl Sim {
                 .count();
             assert_eq!(owed, 0, "replies that never came");
             assert!(client.incoming.is_empty());
+            let held = self.core.replies.held_by(client.id);
+            assert_eq!(
+                held, 0,
+                "memory is held for a client that waits for nothing"
+            );
             client.resolve_silent(&self.env, silent);
         }
         for server in &self.servers {

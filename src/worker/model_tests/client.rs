@@ -68,6 +68,8 @@ pub struct Client {
     pub uid: u64,
     /// The core's number for it.
     pub id: u32,
+    /// Its socket has something new for the router: bytes, their end, or room to write.
+    pub woken: bool,
     /// Sent and not yet read by the router.
     pub outgoing: VecDeque<u8>,
     /// It shuts its side down once all is read.
@@ -109,6 +111,7 @@ impl Client {
         Client {
             uid,
             id,
+            woken: true,
             outgoing: VecDeque::new(),
             half_closed: false,
             eof_seen: false,

@@ -134,6 +134,7 @@ impl Client {
 
     fn send(&mut self, env: &Env, bytes: &[u8], ask: Ask, keys: &[&[u8]]) {
         self.outgoing.extend(bytes);
+        self.woken = true;
         for key in keys {
             if self.owns(key) && !self.beliefs.contains_key(*key) {
                 let mut belief = Belief::absent();
@@ -415,6 +416,7 @@ impl Client {
         };
         if answer.is_empty() {
             self.outgoing.extend(text.as_bytes());
+            self.woken = true;
             return;
         }
         let mut answer = answer.to_vec();

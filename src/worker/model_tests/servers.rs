@@ -136,6 +136,7 @@ impl Sim {
         }
         for client in &mut self.clients {
             client.reading = true;
+            client.woken = true;
         }
     }
 }

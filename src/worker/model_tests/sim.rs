@@ -132,6 +132,7 @@ impl Sim {
                 if !client.finished {
                     let half = [&b"set k 0 0 10\r\nhal"[..], b"get a b", b"mg"];
                     client.outgoing.extend(*rng.pick(&half));
+                    client.woken = true;
                 }
                 self.client_ready(index, rng);
                 self.replace(index);
@@ -139,6 +140,7 @@ impl Sim {
             Act::HalfClose => {
                 let client = &mut self.clients[index];
                 client.half_closed = true;
+                client.woken = true;
                 client.finished = true;
             }
             Act::Quit => self.clients[index].quit(&self.env),
@@ -148,7 +150,10 @@ impl Sim {
                     self.clients[index].slow = true;
                 }
             }
-            Act::ReadOn => self.clients[index].reading = true,
+            Act::ReadOn => {
+                self.clients[index].reading = true;
+                self.clients[index].woken = true;
+            }
         }
     }
 
@@ -248,11 +253,19 @@ impl Sim {
         .min(most)
     }
 
+    /// As the driver does it, and only when it would: a client that the driver forgets to look at again waits
+    /// here for ever, too.
     pub fn client_ready(&mut self, index: usize, rng: &mut Rng) {
+        if !std::mem::take(&mut self.clients[index].woken) {
+            return;
+        }
         let id = self.clients[index].id;
         let pending = |c: &crate::client::replies::Client| !c.out.is_empty();
         if self.core.replies.client(id).is_some_and(pending) {
             self.core.replies.mark(id);
+        }
+        if self.core.is_held_up(id) {
+            self.core.go_on(id);
         }
         if !self.core.wants_read(id) {
             return;
@@ -260,15 +273,20 @@ impl Sim {
         let most = self.clients[index].outgoing.len().min(65_536);
         let n = self.piece(most, rng);
         let client = &mut self.clients[index];
+        self.moved |= n > 0;
         if n > 0 {
             let data: Vec<u8> = client.outgoing.drain(..n).collect();
-            self.moved = true;
             self.core.client_bytes(id, &data);
+            if !self.core.wants_read(id) {
+                return;
+            }
         } else if client.half_closed && client.outgoing.is_empty() && !client.eof_seen {
             client.eof_seen = true;
             self.moved = true;
             self.core.client_eof(id);
         }
+        let client = &mut self.clients[index];
+        client.woken = !client.outgoing.is_empty() || (client.half_closed && !client.eof_seen);
     }
 
     fn link_ready(&mut self, id: usize, rng: &mut Rng) {
@@ -336,7 +354,9 @@ impl Sim {
                 self.core.replies.unmark(id);
                 self.flush_client(id, rng);
             }
-            self.core.todo.read_clients.clear();
+            while let Some(id) = self.core.todo.read_clients.pop() {
+                self.wake(id);
+            }
             let todo = &self.core.todo;
             if todo.close.is_empty()
                 && todo.connect.is_empty()
@@ -412,6 +432,13 @@ impl Sim {
         }
     }
 
+    fn wake(&mut self, id: u32) {
+        if let Some(client) = self.clients.iter_mut().find(|c| c.id == id) {
+            client.woken = true;
+            self.moved = true;
+        }
+    }
+
     fn flush_client(&mut self, id: u32, rng: &mut Rng) {
         let Some(index) = self.clients.iter().position(|c| c.id == id) else {
             return;
@@ -433,6 +460,8 @@ impl Sim {
                 false => 0,
             };
             if n == 0 {
+                // The socket says when there is room again.
+                self.clients[index].woken = self.clients[index].reading;
                 return;
             }
             let bytes = out[..n].to_vec();
@@ -444,8 +473,8 @@ impl Sim {
         if self.core.is_finished(id) {
             self.check_finished(index);
             self.replace(index);
-        } else {
-            self.core.go_on(id);
+        } else if self.core.is_held_up(id) {
+            self.wake(id);
         }
     }
 }
