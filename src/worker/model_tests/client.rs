@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::env::{Env, STATS, VERSION};
 use super::oracle::{Belief, Op, Said};
+use super::plan::Tight;
 
 /// A request whose reply is still to come.
 pub struct Pending {
@@ -60,6 +61,12 @@ impl Pending {
             epoch: env.epoch,
             got: Vec::new(),
         }
+    }
+
+    /// Whether anything has happened meanwhile that excuses a failure to answer for this key.
+    fn is_disturbed(&self, env: &Env, index: usize) -> bool {
+        let (key, before) = &self.keys[index];
+        env.disturbance(key) != *before || self.epoch != env.epoch
     }
 }
 
@@ -215,8 +222,8 @@ impl Client {
             }
             Ask::Quiet(metas) => self.quiet_replies(env, pending, metas, reply),
             Ask::Debug => {
-                let (key, before) = &pending.keys[0];
-                let disturbed = env.disturbance(key) != *before;
+                let (key, _) = &pending.keys[0];
+                let disturbed = pending.is_disturbed(env, 0);
                 let fits = line == b"EN"
                     || line.starts_with(&[b"ME ", &key[..], b" "].concat())
                     || (disturbed && line.starts_with(b"SERVER_ERROR"));
@@ -263,10 +270,9 @@ impl Client {
     /// Compares what was said about a key with what is known of it.
     fn observe(&mut self, env: &Env, pending: &Pending, index: usize, op: &Op, said: &Said) {
         let (key, before) = &pending.keys[index];
-        let now = env.disturbance(key);
         // At its memory bound the worker refuses large values.
-        let crowded = matches!(env.setup.limits, super::plan::Tight::WorkerBytes(_));
-        let disturbed = now != *before || pending.epoch != env.epoch || crowded;
+        let crowded = matches!(env.setup.limits, Tight::WorkerBytes(_)) && op.is_put();
+        let disturbed = pending.is_disturbed(env, index) || crowded;
         if let Said::Hit { value: Some(v), .. } = said {
             env.check_value(key, v, true);
         }
@@ -333,9 +339,8 @@ impl Client {
         let mut excused = !failed;
         for index in 0..pending.keys.len() {
             let Some(said) = got.get(&index) else {
-                let (key, before) = &pending.keys[index];
-                let disturbed = env.disturbance(key) != *before || pending.epoch != env.epoch;
-                excused |= disturbed;
+                let (key, _) = &pending.keys[index];
+                excused |= pending.is_disturbed(env, index);
                 if failed {
                     continue;
                 }
@@ -366,8 +371,7 @@ impl Client {
             let get = matches!(meta.op, Op::Get);
             assert!(!get || !env.setup.miss_on_errors, "{}", text(line));
             if get {
-                let (key, before) = &pending.keys[index];
-                let disturbed = env.disturbance(key) != *before || pending.epoch != env.epoch;
+                let disturbed = pending.is_disturbed(env, index);
                 assert!(disturbed, "mg failed for no reason: {}", text(line));
             }
             return Said::Failed;
@@ -470,11 +474,8 @@ impl Client {
         }
         let open = said.iter().filter(|said| said.is_none()).count();
         assert!(errors <= open, "{errors} errors for {open} commands");
-        let any_disturbed = pending
-            .keys
-            .iter()
-            .any(|(key, before)| env.disturbance(key) != *before)
-            || pending.epoch != env.epoch;
+        let crowded = matches!(env.setup.limits, Tight::WorkerBytes(_));
+        let any_disturbed = (0..metas.len()).any(|n| pending.is_disturbed(env, n)) || crowded;
         let arith = metas.iter().any(|m| matches!(m.op, Op::Arith { .. }));
         assert!(
             errors == 0 || any_disturbed || arith,

@@ -44,6 +44,12 @@ pub enum Op {
     Touch,
 }
 
+impl Op {
+    pub fn is_put(&self) -> bool {
+        matches!(self, Op::Put(..))
+    }
+}
+
 /// What a reply says, however it was spelled.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Said {
