@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::config::{Config, FailoverOn, Pool, Route, ServerAddr};
-use crate::hash::{Node as Member, PlacementError, Selector};
+use crate::hash::{PlacementError, Selector};
 use crate::protocol::request;
 use crate::upstream::health::HealthPolicy;
 
@@ -78,7 +78,7 @@ impl Snapshot {
     /// Compiles a configuration.
     ///
     /// # Errors
-    /// What [`Selector::new`] refuses; a checked configuration has none of that.
+    /// What [`Pool::selector`] refuses; a checked configuration has none of that.
     pub fn compile(config: &Config) -> Result<Snapshot, PlacementError> {
         let pools = config
             .pools
@@ -86,7 +86,7 @@ impl Snapshot {
             .map(|pool| {
                 Ok(PoolSnapshot {
                     name: pool.name.clone(),
-                    selector: Selector::new(&pool.placement, &members(pool))?,
+                    selector: pool.selector()?,
                     servers: pool
                         .servers
                         .iter()
@@ -114,26 +114,6 @@ impl Snapshot {
             },
         })
     }
-}
-
-/// The pool's servers as the placement sees them.
-pub fn members(pool: &Pool) -> Vec<Member> {
-    pool.servers
-        .iter()
-        .map(|server| {
-            let (host, port) = match &server.addr {
-                ServerAddr::Tcp(addr) => (addr.ip().to_string(), addr.port()),
-                ServerAddr::Name { host, port } => (host.clone(), *port),
-                ServerAddr::Unix(path) => (path.display().to_string(), 0),
-            };
-            Member {
-                name: server.name.clone(),
-                host,
-                port,
-                weight: server.weight,
-            }
-        })
-        .collect()
 }
 
 fn spec(pool: &Pool, name: &str, addr: &ServerAddr) -> DestinationSpec {

@@ -363,13 +363,7 @@ impl Core {
         self.draining = true;
         let ids: Vec<u32> = self.replies.ids().collect();
         for id in ids {
-            if let Some(client) = self.replies.client_mut(id)
-                && client.requests == 0
-                && !client.has_long()
-                && client.input.is_empty()
-            {
-                client.closing = true;
-            }
+            self.settle_draining(id);
             self.replies.mark(id);
         }
     }

@@ -103,16 +103,21 @@ impl Core {
     }
 
     fn refused(&mut self, id: u32, refused: &Refused<'_>) {
-        self.stats.errors.count(refused.error);
-        self.stats.worker.errors.inc();
         if let Some(client) = self.replies.client_mut(id) {
             client.swallow = refused.swallow;
         }
         if let Some(evicted) = refused.evict {
             self.evict(&evicted);
         }
-        if !refused.noreply {
-            self.replies.local(id, refused.error.wire());
+        self.refuse(id, refused.error, refused.noreply);
+    }
+
+    /// Counts an error that a request gets on the spot, and gives it to a client that wants a reply.
+    fn refuse(&mut self, id: u32, error: ErrorKind, noreply: bool) {
+        self.stats.errors.count(error);
+        self.stats.worker.errors.inc();
+        if !noreply {
+            self.replies.local(id, error.wire());
         }
     }
 
@@ -204,7 +209,7 @@ impl Core {
         self.stats.worker.cmd_set.inc();
         let block = store.block;
         if self.is_overloaded(block) {
-            return self.overloaded(id, store.noreply);
+            return self.refuse(id, ErrorKind::Overloaded, store.noreply);
         }
         self.line(
             id,
@@ -221,14 +226,6 @@ impl Core {
     /// Whether a large value is too much for now.
     fn is_overloaded(&self, block: &[u8]) -> bool {
         self.overloaded && block.len() > 4096
-    }
-
-    fn overloaded(&mut self, id: u32, noreply: bool) {
-        self.stats.errors.count(ErrorKind::Overloaded);
-        self.stats.worker.errors.inc();
-        if !noreply {
-            self.replies.local(id, ErrorKind::Overloaded.wire());
-        }
     }
 
     /// A command with a one-line reply.
@@ -266,7 +263,7 @@ impl Core {
             MetaCommand::Debug => {}
         }
         if self.is_overloaded(meta.block) {
-            return self.overloaded(id, false);
+            return self.refuse(id, ErrorKind::Overloaded, false);
         }
         let mute = if meta.flags.quiet {
             Mute::Quiet(meta.command)
@@ -327,12 +324,7 @@ impl Core {
     fn flush_all(&mut self, id: u32, delay: Option<i32>, noreply: bool) {
         let routing = Arc::clone(&self.routing);
         if !routing.snapshot.settings.flush_all {
-            self.stats.errors.count(ErrorKind::FlushDisabled);
-            self.stats.worker.errors.inc();
-            if !noreply {
-                self.replies.local(id, ErrorKind::FlushDisabled.wire());
-            }
-            return;
+            return self.refuse(id, ErrorKind::FlushDisabled, noreply);
         }
         self.stats.worker.cmd_flush.inc();
         let mut all: Vec<u32> = routing.destinations.iter().flatten().copied().collect();
