@@ -35,7 +35,8 @@
 //! key that waits, a meta reply the opaque that was sent, a line must be one that its command can have. What
 //! doesn't fit closes that connection; a reply is never given to the wrong request. Then it goes straight to
 //! the client's output if it is next in order, else it is held. Values over 32 KiB are passed on while they
-//! arrive.
+//! arrive, and their parts are not copied: the client's output refers to the buffer they were read into
+//! ([`worker::buf`]) and is written gathered. Large data blocks of updates go the same way to the server.
 //!
 //! # Routes
 //! A route is a tree of nodes. Those that choose by key cost nothing; those that decide on replies (failover,

@@ -152,7 +152,7 @@ impl World {
     /// Reads what was written to a server and answers it.
     fn serve(&mut self, id: u32) {
         self.core.conn_flushed(id);
-        let out = self.core.conn_out(id);
+        let (out, _) = self.core.conn_out(id);
         let written = out.len();
         self.answer.clear();
         for line in out.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {

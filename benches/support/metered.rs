@@ -76,7 +76,7 @@ metered! {
     /// A connection's turn to be written has come: its bytes.
     fn conn_out as plain_conn_out and metered_conn_out (core: &mut Core, id: u32) -> &[u8] {
         core.conn_flushed(id);
-        core.conn_out(id)
+        core.conn_out(id).0
     }
 }
 
@@ -84,7 +84,7 @@ metered! {
     /// They were written. Returns whether that was all.
     fn conn_wrote as plain_conn_wrote and metered_conn_wrote (core: &mut Core, id: u32, n: usize) -> bool {
         core.conn_wrote(id, n);
-        core.conn_out(id).is_empty()
+        core.conn_out(id).0.is_empty()
     }
 }
 

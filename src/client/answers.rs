@@ -5,6 +5,7 @@ use super::request::{Failure, Mute, Shape, Slot};
 use crate::protocol::error::ErrorKind;
 use crate::protocol::response::Kind;
 use crate::upstream::conn::Ticket;
+use crate::worker::buf::Lent;
 
 impl Replies {
     /// A key was not found.
@@ -89,11 +90,11 @@ impl Replies {
             // Half a value has been sent; there is no way to take it back.
             Some(Slot::Direct) => return self.break_client(client),
             Some(slot) => {
-                if let Slot::Stream { bytes, .. } = std::mem::replace(slot, Slot::Empty) {
+                if let Slot::Stream { mut bytes, .. } = std::mem::replace(slot, Slot::Empty) {
                     if let Some(client) = self.clients.get_mut(client as usize) {
                         client.held = client.held.saturating_sub(bytes.len());
                     }
-                    self.pool.put(bytes);
+                    bytes.clear(&mut self.pool);
                 }
             }
             None => return,
@@ -195,9 +196,9 @@ impl Replies {
                     at,
                     len: bytes.len(),
                 };
-                if let Slot::Stream { bytes, .. } = std::mem::replace(slot, held) {
+                if let Slot::Stream { mut bytes, .. } = std::mem::replace(slot, held) {
                     client.held = client.held.saturating_sub(bytes.len());
-                    self.pool.put(bytes);
+                    bytes.clear(&mut self.pool);
                 }
             }
         }
@@ -218,7 +219,7 @@ impl Replies {
             Slot::Direct
         } else {
             Slot::Stream {
-                bytes: Vec::new(),
+                bytes: Box::default(),
                 done: false,
             }
         };
@@ -228,8 +229,8 @@ impl Replies {
         self.outcomes.hits += 1;
     }
 
-    /// More of a large reply.
-    pub fn chunk(&mut self, to: Ticket, data: &[u8]) {
+    /// More of a large reply; `data` may be part of the `lent` buffer.
+    pub fn chunk(&mut self, to: Ticket, data: &[u8], lent: Option<&Lent>) {
         let Some(request) = self
             .requests
             .get_mut(to.request as usize)
@@ -241,15 +242,12 @@ impl Replies {
         match request.slot(to.index) {
             Some(Slot::Direct) => {
                 if let Some(client) = self.clients.get_mut(client_id as usize) {
-                    client.out.push(data, &mut self.pool);
+                    client.out.push_part(data, lent, &mut self.pool);
                 }
                 self.mark(client_id);
             }
             Some(Slot::Stream { bytes, .. }) => {
-                if bytes.capacity() == 0 {
-                    *bytes = self.pool.take(data.len());
-                }
-                bytes.extend_from_slice(data);
+                bytes.push_part(data, lent, &mut self.pool);
                 if let Some(client) = self.clients.get_mut(client_id as usize) {
                     client.held += data.len();
                 }

@@ -343,8 +343,7 @@ impl Replies {
                     }
                     Slot::Stream { bytes, done } => {
                         client.held = client.held.saturating_sub(bytes.len());
-                        client.out.push(bytes, &mut self.pool);
-                        self.pool.put(std::mem::take(bytes));
+                        client.out.append(bytes, &mut self.pool);
                         if !*done {
                             *slot = Slot::Direct;
                             break;
@@ -393,8 +392,8 @@ impl Replies {
         pool.put(request.held);
         if request.rest.capacity() > 0 {
             for slot in request.rest.drain(..) {
-                if let Slot::Stream { bytes, .. } = slot {
-                    pool.put(bytes);
+                if let Slot::Stream { mut bytes, .. } = slot {
+                    bytes.clear(pool);
                 }
             }
             if lists.len() < 64 && request.rest.capacity() <= 4096 {

@@ -44,7 +44,7 @@ fn a_large_meta_value_that_breaks_off_unseen_is_a_miss_with_its_opaque() {
     let to = replies.begin(id, Shape::MetaGet(Mute::Nothing), 1);
     replies.set_miss(to, b"EN O7\r\n");
     replies.start(to, 100_000);
-    replies.chunk(to, b"VA 99990 O7\r\n");
+    replies.chunk(to, b"VA 99990 O7\r\n", None);
     assert!(!replies.cut(to), "nobody has seen it");
     replies.fail(to, ErrorKind::ConnectionLost);
     replies.line(first, Kind::Stored, b"STORED\r\n");
@@ -125,13 +125,13 @@ fn large_values_go_straight_on_or_wait_for_their_turn() {
     // The last begins, the first overtakes it, the middle one comes at the end.
     for (to, text) in [(second, "4a"), (at(first, 2), "3a"), (at(first, 0), "1a")] {
         replies.start(to, 100);
-        replies.chunk(to, text.as_bytes());
+        replies.chunk(to, text.as_bytes(), None);
     }
     assert_eq!(sent(&mut replies, id), "1a", "straight on");
-    replies.chunk(second, b"4b");
+    replies.chunk(second, b"4b", None);
     replies.end(second);
-    replies.chunk(at(first, 2), b"3b");
-    replies.chunk(first, b"1b");
+    replies.chunk(at(first, 2), b"3b", None);
+    replies.chunk(first, b"1b", None);
     replies.end(first);
     assert_eq!(sent(&mut replies, id), "1b");
     replies.value(at(first, 1), b"2");
@@ -140,7 +140,7 @@ fn large_values_go_straight_on_or_wait_for_their_turn() {
         "23a3b",
         "what has arrived of the third"
     );
-    replies.chunk(at(first, 2), b"3c");
+    replies.chunk(at(first, 2), b"3c", None);
     assert_eq!(sent(&mut replies, id), "3c", "the rest as it comes");
     replies.end(at(first, 2));
     assert_eq!(sent(&mut replies, id), "END|4a4bEND|");
@@ -294,9 +294,9 @@ fn half_a_value_that_was_sent_closes_the_client_and_one_that_was_not_is_a_miss()
         let id = replies.open();
         let to = replies.begin(id, Shape::Get, 2);
         replies.start(at(to, 1), 100);
-        replies.chunk(at(to, 1), b"half");
+        replies.chunk(at(to, 1), b"half", None);
         replies.start(to, 100);
-        replies.chunk(to, b"half");
+        replies.chunk(to, b"half", None);
         if by_timeout {
             replies.fail(at(to, 1), ErrorKind::Timeout);
             assert!(!replies.client(id).unwrap().broken, "nobody has seen it");
@@ -330,7 +330,7 @@ fn answers_for_a_client_that_left_reach_nobody() {
     replies.value(get, &value("secret", "x"));
     replies.miss(at(get, 1));
     replies.line(set, Kind::Stored, b"STORED\r\n");
-    replies.chunk(large, b"secret");
+    replies.chunk(large, b"secret", None);
     replies.end(large);
     replies.fail(set, ErrorKind::Timeout);
     assert!(replies.cut(large), "nothing is left to do");
@@ -471,7 +471,7 @@ fn a_client_that_waits_for_nothing_holds_no_memory() {
     let second = replies.begin(id, Shape::Get, 3);
     replies.value(at(second, 2), &value("c", "1"));
     replies.start(at(second, 1), 100);
-    replies.chunk(at(second, 1), b"1234");
+    replies.chunk(at(second, 1), b"1234", None);
     assert!(
         replies.held_by(id) >= 16 + 4,
         "and something for the requests"

@@ -131,7 +131,7 @@ pub(super) enum Slot {
     /// Complete, in the request's held bytes.
     Held { at: usize, len: usize },
     /// Arriving, held back.
-    Stream { bytes: Vec<u8>, done: bool },
+    Stream { bytes: Box<Buf>, done: bool },
     /// Arriving, straight to the client.
     Direct,
 }

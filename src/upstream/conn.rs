@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use super::keys::{KeyLog, KeyRef};
 pub use super::types::{Asking, Broken, Class, ReplyKind, Sink, Ticket};
 use crate::protocol::request::GetCommand;
-use crate::worker::buf::{Buf, BufPool};
+use crate::worker::buf::{Buf, BufPool, Lent};
 
 /// Values up to this many bytes are delivered whole; larger ones are passed on while they arrive.
 pub const STREAM_ABOVE: usize = 32 * 1024;
@@ -117,8 +117,14 @@ impl Conn {
     }
 
     /// Bytes to be sent.
-    pub fn out(&self) -> &[u8] {
-        self.out.pending()
+    pub fn out(&self) -> &Buf {
+        &self.out
+    }
+
+    /// How many bytes are to be sent.
+    #[inline]
+    pub fn unsent(&self) -> usize {
+        self.out.len()
     }
 
     /// Whether nothing is asked for or to be sent.
@@ -224,13 +230,13 @@ impl Conn {
     }
 
     /// Queues a complete command: `head` is its line with the line end, `block` its data block or nothing.
-    /// `guard` is what a meta reply must carry: the opaque, and after a space the key if that is to come
+    /// The block may be part of the `lent` buffer. `guard` is what a meta reply must carry: the opaque, and after a space the key if that is to come
     /// back; empty otherwise.
     pub fn command(
         &mut self,
         class: Class,
         head: &[u8],
-        block: &[u8],
+        (block, lent): (&[u8], Option<&Lent>),
         guard: &[u8],
         Asking { to, deadline }: Asking,
         pool: &mut BufPool,
@@ -238,7 +244,9 @@ impl Conn {
         self.seal(pool);
         let begins = self.written + self.out.len() as u64;
         self.out.push(head, pool);
-        self.out.push(block, pool);
+        if !block.is_empty() {
+            self.out.push_part(block, lent, pool);
+        }
         self.entries.push_back(Entry {
             shape: Shape::Line(class),
             slots: 1,

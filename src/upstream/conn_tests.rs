@@ -97,13 +97,13 @@ impl Bench {
         };
         let (head, opaque) = (head.as_bytes(), opaque.as_bytes());
         self.conn
-            .command(class, head, b"", opaque, asking, &mut self.pool);
+            .command(class, head, (b"", None), opaque, asking, &mut self.pool);
     }
 
     /// Writes everything; returns what was written.
     fn flush(&mut self) -> String {
         self.conn.seal(&mut self.pool);
-        let out = self.conn.out().to_vec();
+        let out = self.conn.out().pending().to_vec();
         self.conn.wrote(out.len(), &mut self.pool);
         self.wire.extend_from_slice(&out);
         out.escape_ascii().to_string().replace("\\r\\n", "|")
@@ -523,10 +523,10 @@ fn partial_writes_send_every_byte_once() {
         expected.push_str("get key|");
         b.conn.seal(&mut b.pool);
         let n = (round as usize * 7) % (b.conn.out().len() + 1);
-        written.extend_from_slice(&b.conn.out()[..n]);
+        written.extend_from_slice(&b.conn.out().pending()[..n]);
         b.conn.wrote(n, &mut b.pool);
     }
-    written.extend_from_slice(b.conn.out());
+    written.extend_from_slice(b.conn.out().pending());
     let text = written.escape_ascii().to_string().replace("\\r\\n", "|");
     assert_eq!(text, expected);
 }

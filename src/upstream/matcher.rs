@@ -75,7 +75,8 @@ impl Conn {
                 return Err(Broken::Garbage);
             }
             let total = used + value.len + 2;
-            let whole = buf.get(..total);
+            // A large one is passed on in parts even if all of it is here: parts need not be copied.
+            let whole = buf.get(..total).filter(|_| total <= STREAM_ABOVE);
             if whole.is_none() && total <= STREAM_ABOVE {
                 return Ok(0);
             }
@@ -184,7 +185,7 @@ impl Conn {
             _ => 0,
         };
         let total = used + block;
-        let whole = buf.get(..total);
+        let whole = buf.get(..total).filter(|_| total <= STREAM_ABOVE);
         if whole.is_none() && total <= STREAM_ABOVE {
             return Ok(0);
         }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::buf::BufPool;
+use super::buf::{BufPool, LARGE, Lent};
 use super::destinations::{Destination, Upstream};
 use super::hub::{Frame, Later};
 use crate::client::replies::Replies;
@@ -81,6 +81,8 @@ pub struct Core {
     pub(super) conns: Slab<Upstream>,
     pub(super) pool: BufPool,
     pub(super) later: VecDeque<Later>,
+    /// The buffer that the bytes being handled are in, if they may be referred to there.
+    pub(super) lent: Option<Lent>,
     /// What the driver has to do.
     pub todo: Todo,
     pub(super) head: Vec<u8>,
@@ -117,6 +119,7 @@ impl Core {
             conns: Slab::new(),
             pool: BufPool::default(),
             later: VecDeque::new(),
+            lent: None,
             todo: Todo::default(),
             head: Vec::new(),
             guard: Vec::new(),
@@ -166,8 +169,22 @@ impl Core {
             .is_none_or(|c| c.broken || (c.closing && c.is_idle()))
     }
 
+    /// The bytes that are reported next are part of this buffer. Large values in them are then referred to
+    /// instead of copied. Worth it from [`LARGE`] bytes on.
+    pub fn lend(&mut self, buffer: &Lent) {
+        self.lent = Some(Arc::clone(buffer));
+    }
+
     /// The client sent bytes.
     pub fn client_bytes(&mut self, id: u32, data: &[u8]) {
+        self.take_client_bytes(id, data);
+        if self.lent.is_some() {
+            self.lent = None;
+        }
+    }
+
+    #[inline]
+    fn take_client_bytes(&mut self, id: u32, data: &[u8]) {
         self.stats.worker.bytes_read.add(data.len() as u64);
         self.watch_budget();
         let max_line = self.routing.snapshot.settings.parse.max_get_line;
@@ -198,9 +215,28 @@ impl Core {
                 && memchr::memchr(b'\n', data).is_none();
             client.input.push(data, pool);
             if !goes_on {
+                self.lent = None;
                 self.resume(id);
             }
         }
+    }
+
+    /// Where to read a large data block that a client has announced, and how many bytes of it are to come: it
+    /// is read into its place. `None`: read as usual.
+    pub fn client_block(&mut self, id: u32) -> Option<(&mut Vec<u8>, usize)> {
+        let (client, pool) = self.replies.client_and_pool(id)?;
+        let missing = client.need.checked_sub(client.input.len())?;
+        if missing < LARGE || client.blocked || client.closing || client.broken {
+            return None;
+        }
+        Some((client.input.room(client.need, pool), missing))
+    }
+
+    /// `n` bytes have been read there.
+    pub fn client_block_bytes(&mut self, id: u32, n: usize) {
+        self.stats.worker.bytes_read.add(n as u64);
+        self.watch_budget();
+        self.resume(id);
     }
 
     /// The client sends no more; it is closed when it has all its replies.
@@ -273,12 +309,35 @@ impl Core {
             return;
         }
         let bytes = client.input.take();
-        let used = self.requests(id, &bytes);
+        let (bytes, used) = if bytes.len() >= LARGE {
+            self.requests_lent(id, bytes)
+        } else {
+            let used = self.requests(id, &bytes);
+            (bytes, used)
+        };
         if let Some((client, pool)) = self.replies.client_and_pool(id) {
             if client.closing {
                 pool.put(bytes);
             } else {
                 client.input.restore(bytes, used, pool);
+            }
+        }
+    }
+
+    /// As [`Core::requests`]; large values in the bytes are referred to. Returns what is left, and how much of
+    /// that was used.
+    fn requests_lent(&mut self, id: u32, bytes: Vec<u8>) -> (Vec<u8>, usize) {
+        let lent = Arc::new(bytes);
+        self.lend(&lent);
+        let used = self.requests(id, &lent);
+        self.lent = None;
+        match Arc::try_unwrap(lent) {
+            Ok(bytes) => (bytes, used),
+            Err(lent) => {
+                let rest = lent.get(used..).unwrap_or_default();
+                let mut bytes = self.pool.take(rest.len());
+                bytes.extend_from_slice(rest);
+                (bytes, 0)
             }
         }
     }

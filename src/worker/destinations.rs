@@ -12,6 +12,7 @@ use crate::route::compile::{DestinationSpec, Snapshot};
 use crate::stats;
 use crate::upstream::conn::{Broken, Conn, PROBE, Ticket};
 use crate::upstream::health::Health;
+use crate::worker::buf::Buf;
 
 /// A connection that breaks sooner than this after it became ready counts as a failure of the destination,
 /// in microseconds; so a server that accepts and closes is not reconnected to without pause.
@@ -173,7 +174,7 @@ impl Core {
             .get_mut(conn as usize)
             .ok_or(ErrorKind::NoServer)?;
         if up.conn.lines() >= destination.spec.queue_requests
-            || up.conn.out().len() >= destination.spec.queue_bytes
+            || up.conn.unsent() >= destination.spec.queue_bytes
         {
             up.stats.failures.inc();
             if self.now >= destination.complain_at {
@@ -224,19 +225,21 @@ impl Core {
         up.stats.connects.inc();
     }
 
-    /// Bytes to be sent on a connection; ends the open batch.
-    pub fn conn_out(&mut self, id: u32) -> &[u8] {
+    /// Bytes to be sent on a connection; if they are in pieces, the first of them and what has them all. Ends the
+    /// open batch.
+    pub fn conn_out(&mut self, id: u32) -> (&[u8], Option<&Buf>) {
         let Some(up) = self.conns.get_mut(id as usize) else {
-            return b"";
+            return (b"", None);
         };
         match up.state {
             State::Ready { .. } => {
                 up.conn.seal(&mut self.pool);
-                up.conn.out()
+                let all = up.conn.out();
+                (all.pending(), Some(all).filter(|all| all.is_gathered()))
             }
             // Until it has answered, it gets nothing but the probe.
-            State::Probing { .. } => PROBE.get(up.probed..).unwrap_or_default(),
-            _ => b"",
+            State::Probing { .. } => (PROBE.get(up.probed..).unwrap_or_default(), None),
+            _ => (b"", None),
         }
     }
 
@@ -267,6 +270,7 @@ impl Core {
             frames: &mut self.frames,
             later: &mut self.later,
             ready: false,
+            lent: self.lent.as_ref(),
         };
         let Some(up) = self.conns.get_mut(id as usize) else {
             return;
@@ -276,6 +280,9 @@ impl Core {
         }
         let outcome = up.conn.receive(data, &mut hub, &mut self.pool);
         let ready = hub.ready;
+        if self.lent.is_some() {
+            self.lent = None;
+        }
         let destination_id = up.destination;
         up.conn.extend_deadline(self.now.saturating_add(up.timeout));
         if let Some(Some(destination)) = self.destinations.get_mut(destination_id as usize) {

@@ -461,6 +461,7 @@ impl Core {
                 block,
                 guard,
             } => {
+                let block = (block, self.lent.as_ref());
                 up.conn
                     .command(class, head, block, guard, asking, &mut self.pool);
                 true

@@ -19,6 +19,7 @@ use tokio::io::ReadBuf;
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
+use super::buf::{LARGE, Scratch};
 use super::core::Core;
 use super::ready::{Ready, SocketWaker, Token};
 use super::socket::{Socket, Stream, open_tcp, open_unix};
@@ -74,7 +75,7 @@ pub struct Driver {
     attempts: Vec<u64>,
     ready: Arc<Ready>,
     turn: Vec<Token>,
-    scratch: Vec<u8>,
+    scratch: Scratch,
     inbox: mpsc::UnboundedReceiver<Command>,
     outbox: mpsc::UnboundedSender<Command>,
     load: Arc<std::sync::atomic::AtomicUsize>,
@@ -100,7 +101,7 @@ impl Driver {
             attempts: Vec::new(),
             ready: Arc::default(),
             turn: Vec::new(),
-            scratch: vec![0; READ],
+            scratch: Scratch::new(READ),
             inbox,
             outbox,
             load,
@@ -294,16 +295,32 @@ impl Driver {
             return;
         };
         let mut cx = Context::from_waker(&socket.waker);
-        let mut buf = ReadBuf::new(&mut self.scratch);
+        if let Some((block, missing)) = self.core.client_block(id) {
+            match socket.stream.poll_read_to(&mut cx, block, missing) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(0)) => self.core.client_eof(id),
+                Poll::Ready(Ok(n)) => {
+                    self.core.client_block_bytes(id, n);
+                    socket.waker.wake_by_ref();
+                }
+                Poll::Ready(Err(_)) => self.drop_client(id),
+            }
+            return;
+        }
+        let mut buf = ReadBuf::new(self.scratch.space());
         match socket.stream.poll_read(&mut cx, &mut buf) {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => {
-                let data = buf.filled();
+                let n = buf.filled().len();
+                let data = self.scratch.lent().get(..n).unwrap_or_default();
                 if data.is_empty() {
                     self.core.client_eof(id);
                     return;
                 }
                 let full = data.len() == READ;
+                if data.len() >= LARGE {
+                    self.core.lend(self.scratch.lent());
+                }
                 self.core.client_bytes(id, data);
                 if !self.core.wants_read(id) {
                     return;
@@ -342,7 +359,12 @@ impl Driver {
                 break;
             }
             let mut cx = Context::from_waker(&socket.waker);
-            match socket.stream.poll_write(&mut cx, out) {
+            let written = if client.out.is_gathered() {
+                socket.stream.poll_write_pieces(&mut cx, &client.out)
+            } else {
+                socket.stream.poll_write(&mut cx, out)
+            };
+            match written {
                 Poll::Pending => return,
                 Poll::Ready(Ok(n)) if n > 0 => self.core.client_wrote(id, n),
                 Poll::Ready(_) => return self.drop_client(id),
@@ -396,15 +418,19 @@ impl Driver {
             return;
         };
         let mut cx = Context::from_waker(&socket.waker);
-        let mut buf = ReadBuf::new(&mut self.scratch);
+        let mut buf = ReadBuf::new(self.scratch.space());
         match socket.stream.poll_read(&mut cx, &mut buf) {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => {
-                let data = buf.filled();
+                let n = buf.filled().len();
+                let data = self.scratch.lent().get(..n).unwrap_or_default();
                 if data.is_empty() {
                     return self.drop_conn(id, "closed by the server");
                 }
                 let full = data.len() == READ;
+                if data.len() >= LARGE {
+                    self.core.lend(self.scratch.lent());
+                }
                 self.core.conn_bytes(id, data);
                 if full || socket.stream.poll_readable(&mut cx).is_ready() {
                     socket.waker.wake_by_ref();
@@ -426,13 +452,17 @@ impl Driver {
             if socket.connecting {
                 return;
             }
-            let out = self.core.conn_out(id);
+            let (out, pieces) = self.core.conn_out(id);
             if out.is_empty() {
                 socket.full = false;
                 return;
             }
             let mut cx = Context::from_waker(&socket.waker);
-            match socket.stream.poll_write(&mut cx, out) {
+            let written = match pieces {
+                None => socket.stream.poll_write(&mut cx, out),
+                Some(pieces) => socket.stream.poll_write_pieces(&mut cx, pieces),
+            };
+            match written {
                 Poll::Pending => {
                     socket.full = true;
                     return;

@@ -14,6 +14,7 @@ use crate::protocol::response::{self, Kind};
 use crate::route::exec::{Next, Outcome, Plan};
 use crate::route::tree::Reason;
 use crate::upstream::conn::{Class, ReplyKind, Sink, Ticket};
+use crate::worker::buf::Lent;
 
 /// A request whose route decides on replies.
 #[derive(Debug)]
@@ -156,6 +157,8 @@ pub(super) struct Hub<'a> {
     pub(super) frames: &'a mut Slab<Frame>,
     pub(super) later: &'a mut VecDeque<Later>,
     pub(super) ready: bool,
+    /// What the bytes of this read may be referred to in.
+    pub(super) lent: Option<&'a Lent>,
 }
 
 enum Decision {
@@ -328,7 +331,7 @@ impl Sink for Hub<'_> {
         {
             frame.copy.extend_from_slice(bytes);
         }
-        self.replies.chunk(to, bytes);
+        self.replies.chunk(to, bytes, self.lent);
     }
 
     fn end(&mut self, to: Ticket) {
@@ -365,6 +368,7 @@ impl Core {
             frames: &mut self.frames,
             later: &mut self.later,
             ready: false,
+            lent: None,
         }
     }
 

@@ -11,6 +11,8 @@ mod dispatch;
 pub mod driver;
 mod hub;
 #[cfg(test)]
+mod large_tests;
+#[cfg(test)]
 mod model_tests;
 mod ready;
 pub mod socket;

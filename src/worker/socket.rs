@@ -1,12 +1,18 @@
 //! Sockets of clients and servers, TCP or unix, as the driver uses them.
 
-use std::io;
-use std::pin::Pin;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::BufMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+use super::buf::Buf;
+
+/// Pieces written in one call, at most. Each is large.
+const MAX_PIECES: usize = 32;
 
 /// A client's or server's socket, non-blocking.
 pub enum Socket {
@@ -54,6 +60,35 @@ impl Stream {
         match self {
             Stream::Tcp(s) => s.poll_read_ready(cx),
             Stream::Unix(s) => s.poll_read_ready(cx),
+        }
+    }
+
+    /// Reads up to `most` bytes to the end of `buf`.
+    pub(super) fn poll_read_to(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut Vec<u8>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let mut buf = buf.limit(most);
+        match self {
+            Stream::Tcp(s) => pin!(s.read_buf(&mut buf)).poll(cx),
+            Stream::Unix(s) => pin!(s.read_buf(&mut buf)).poll(cx),
+        }
+    }
+
+    /// Writes the pieces of `out` in one call, as many as fit.
+    pub(super) fn poll_write_pieces(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &Buf,
+    ) -> Poll<io::Result<usize>> {
+        let mut slices = [IoSlice::new(&[]); MAX_PIECES];
+        let filled = out.gather(&mut slices);
+        let slices = slices.get(..filled).unwrap_or_default();
+        match self {
+            Stream::Tcp(s) => Pin::new(s).poll_write_vectored(cx, slices),
+            Stream::Unix(s) => Pin::new(s).poll_write_vectored(cx, slices),
         }
     }
 

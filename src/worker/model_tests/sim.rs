@@ -10,6 +10,7 @@ use super::memcached::Store;
 use super::plan::{Act, Rng, Setup, What};
 use super::servers::Server;
 use crate::config::ServerAddr;
+use crate::worker::buf::LARGE;
 use crate::worker::core::{Core, Stats};
 
 /// A connection between the router and a server.
@@ -275,8 +276,17 @@ impl Sim {
         let client = &mut self.clients[index];
         self.moved |= n > 0;
         if n > 0 {
-            let data: Vec<u8> = client.outgoing.drain(..n).collect();
-            self.core.client_bytes(id, &data);
+            if let Some((block, missing)) = self.core.client_block(id) {
+                let n = n.min(missing);
+                block.extend(client.outgoing.drain(..n));
+                self.core.client_block_bytes(id, n);
+            } else {
+                let data = Arc::new(client.outgoing.drain(..n).collect::<Vec<u8>>());
+                if data.len() >= LARGE {
+                    self.core.lend(&data);
+                }
+                self.core.client_bytes(id, &data);
+            }
             if !self.core.wants_read(id) {
                 return;
             }
@@ -324,8 +334,11 @@ impl Sim {
         n = n.min(self.servers[server].trickles.unwrap_or(n));
         if n > 0 {
             let link = self.links[id].as_mut().expect("just seen");
-            let data: Vec<u8> = link.to_router.drain(..n).collect();
+            let data = Arc::new(link.to_router.drain(..n).collect::<Vec<u8>>());
             self.moved = true;
+            if data.len() >= LARGE {
+                self.core.lend(&data);
+            }
             self.core.conn_bytes(id as u32, &data);
         }
     }
@@ -410,7 +423,7 @@ impl Sim {
             if link.connecting {
                 return;
             }
-            let out = self.core.conn_out(id as u32);
+            let (out, _) = self.core.conn_out(id as u32);
             if out.is_empty() {
                 link.full = false;
                 return;

@@ -144,6 +144,13 @@ impl World {
         id
     }
 
+    /// What is read is lent to the core, as the driver does it.
+    fn lend(&mut self, bytes: &[u8]) -> Arc<Vec<u8>> {
+        let bytes = Arc::new(bytes.to_vec());
+        self.core.lend(&bytes);
+        bytes
+    }
+
     /// A client sends; what the router does not want to read now is never sent.
     pub fn client_sends(&mut self, seat: usize, bytes: &[u8]) {
         self.begin();
@@ -152,7 +159,8 @@ impl World {
         if self.core.wants_read(id) && !bytes.is_empty() {
             let client = self.clients.get_mut(&id).expect("it is there");
             client.sent.extend_from_slice(bytes);
-            self.core.client_bytes(id, bytes);
+            let bytes = self.lend(bytes);
+            self.core.client_bytes(id, &bytes);
         }
         self.carry_out();
     }
@@ -247,6 +255,8 @@ impl World {
             }
             assert_ne!(fate, Fate::Close, "the router sent what no server takes");
             if !out.is_empty() {
+                let out = Arc::new(out);
+                self.core.lend(&out);
                 self.core.conn_bytes(id, &out);
             }
         }
@@ -262,7 +272,8 @@ impl World {
             && !bytes.is_empty()
         {
             link.received.clear();
-            self.core.conn_bytes(*id, bytes);
+            let (id, bytes) = (*id, self.lend(bytes));
+            self.core.conn_bytes(id, &bytes);
         }
         self.carry_out();
     }
@@ -378,7 +389,7 @@ impl World {
             return;
         }
         loop {
-            let out = self.core.conn_out(id);
+            let (out, _) = self.core.conn_out(id);
             if out.is_empty() {
                 return;
             }
@@ -397,8 +408,10 @@ impl World {
             if !theirs.reads {
                 return;
             }
-            let out = client.out.pending();
-            if !out.is_empty() {
+            while let Some(client) = self.core.replies.client(id)
+                && !client.out.is_empty()
+            {
+                let out = client.out.pending();
                 theirs.received.extend_from_slice(out);
                 let n = out.len();
                 self.core.client_wrote(id, n);

@@ -192,7 +192,7 @@ fn ask(conn: &mut Conn, pool: &mut BufPool, answers: &mut Answers, line: &[u8]) 
                 Class::Meta { .. } => text,
                 _ => b"",
             };
-            conn.command(class, b"command\r\n", b"", opaque, asking, pool);
+            conn.command(class, b"command\r\n", (b"", None), opaque, asking, pool);
         }
     }
 }
