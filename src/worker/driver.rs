@@ -393,6 +393,10 @@ impl Driver {
     }
 
     fn conn_ready(&mut self, id: u32) {
+        // The core has given this socket up, and may have asked for a new one: what it says is not about that.
+        if self.core.todo.close.contains(&id) {
+            return;
+        }
         let Some(Some(socket)) = self.conns.get_mut(id as usize) else {
             return;
         };
@@ -591,3 +595,7 @@ fn put<T>(places: &mut Vec<Option<T>>, id: u32, value: T) {
         *place = Some(value);
     }
 }
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;
