@@ -242,6 +242,7 @@ impl Driver {
                 // What has arrived already is answered before its client is taken leave of.
                 for id in 0..self.clients.len() as u32 {
                     self.client_ready(id);
+                    self.read_arrived(id);
                 }
                 self.core.drain();
             }
@@ -269,10 +270,26 @@ impl Driver {
                 _place: place,
             },
         );
+        self.client_ready(id);
         if self.draining {
+            self.read_arrived(id);
             self.core.drain();
         }
-        self.client_ready(id);
+    }
+
+    /// Reads a client once, even if its socket has not said that it can be read: a new one says so only when the
+    /// event loop has looked at it, and a client that is taken leave of is not waited for until then.
+    fn read_arrived(&mut self, id: u32) {
+        if !self.core.wants_read(id) {
+            return;
+        }
+        if let Some(Some(socket)) = self.clients.get(id as usize)
+            // After an error or the end of the stream it is closed for having nothing under way.
+            && let Ok(n @ 1..) = socket.stream.read_now(self.scratch.space())
+        {
+            let data = self.scratch.lent().get(..n).unwrap_or_default();
+            self.core.client_bytes(id, data);
+        }
     }
 
     /// Reads a client once, and writes what could not be written before.

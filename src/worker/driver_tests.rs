@@ -1,7 +1,7 @@
 //! The driver with real sockets on loopback: what depends on the moment at which a socket says something.
 //!
-//! Protects: the addresses of a name are tried in turn; what the old socket of a connection says after the core has
-//! given it up concerns nobody.
+//! Protects: the addresses of a name are tried in turn; a client that a draining worker is given is answered what
+//! it has sent already; what the old socket of a connection says after the core has given it up concerns nobody.
 //!
 //! Lookups are real, but the test is the one whom the driver tells of them: it hands the driver addresses of its
 //! own, because no test can add a name with several addresses to the system.
@@ -273,4 +273,39 @@ async fn the_old_socket_of_a_connection_is_not_heard_any_more() {
     stage.expect(&mut server, "set a 0 0 1\r\nx\r\n").await;
     server.stream.write_all(b"STORED\r\n").unwrap();
     stage.expect(&mut client, "STORED\r\n").await;
+}
+
+/// It has connected and asked before the end was decided; only the worker hears of it late.
+#[tokio::test]
+async fn a_client_given_to_a_draining_worker_is_answered() {
+    let cache = run_many(1, 1 << 20).unwrap();
+    for late in [false, true] {
+        let mut stage = stage(ServerAddr::Tcp(cache[0].addr()));
+        // It keeps the worker from ending: it has sent half a request.
+        let mut slow = stage.client();
+        slow.stream.write_all(b"get a").unwrap();
+        stage.turn().await;
+        stage.turn().await;
+        if late {
+            let _ = stage.inbox.send(Command::Drain);
+            stage.turn().await;
+        }
+        let mut client = stage.client();
+        client
+            .stream
+            .write_all(b"mn\r\nset a 0 0 1\r\nx\r\n")
+            .unwrap();
+        if !late {
+            let _ = stage.inbox.send(Command::Drain);
+        }
+        stage.expect(&mut client, "MN\r\nSTORED\r\n").await;
+        stage.turn().await;
+        assert!(client.received().is_empty() && client.closed);
+
+        let mut silent = stage.client();
+        stage.turn().await;
+        assert!(silent.received().is_empty() && silent.closed);
+        slow.stream.write_all(b"\r\n").unwrap();
+        stage.expect(&mut slow, "VALUE a 0 1\r\nx\r\nEND\r\n").await;
+    }
 }

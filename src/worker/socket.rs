@@ -1,11 +1,12 @@
 //! Sockets of clients and servers, TCP or unix, as the driver uses them.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BufMut;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -52,6 +53,14 @@ impl Stream {
         match self {
             Stream::Tcp(s) => Pin::new(s).poll_read(cx, buf),
             Stream::Unix(s) => Pin::new(s).poll_read(cx, buf),
+        }
+    }
+
+    /// Reads what is there at this moment, without asking to be woken if nothing is.
+    pub(super) fn read_now(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(s) => (&*SockRef::from(s)).read(buf),
+            Stream::Unix(s) => (&*SockRef::from(s)).read(buf),
         }
     }
 
