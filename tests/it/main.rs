@@ -20,6 +20,7 @@
 mod support;
 
 mod both;
+mod bounds;
 mod differential;
 mod failure;
 mod golden;

@@ -77,7 +77,17 @@ impl Setup {
 
     /// Starts it and waits until it accepts.
     pub fn start(&self) -> Ringroad {
-        Ringroad::start(self)
+        Ringroad::start(self, Command::new(binary()))
+    }
+
+    /// As [`Setup::start`], for a process that may have only so many files open.
+    pub fn start_with_files(&self, most: u32) -> Ringroad {
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(format!("ulimit -n {most} && exec \"$0\" \"$@\""))
+            .arg(binary());
+        Ringroad::start(self, command)
     }
 }
 
@@ -97,17 +107,20 @@ pub fn binary() -> PathBuf {
 }
 
 impl Ringroad {
-    fn start(setup: &Setup) -> Ringroad {
+    fn start(setup: &Setup, command: Command) -> Ringroad {
         let port = Port::reserve();
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("ringroad.toml");
         std::fs::write(&config, setup.text(port.number())).unwrap();
-        Ringroad::run(&config, port, dir)
+        Ringroad::run_as(command, &config, port, dir)
     }
 
     /// Runs it with a file that the caller has written; `port` is one it listens on.
     pub fn run(config: &Path, port: Port, dir: tempfile::TempDir) -> Ringroad {
-        let mut command = Command::new(binary());
+        Ringroad::run_as(Command::new(binary()), config, port, dir)
+    }
+
+    fn run_as(mut command: Command, config: &Path, port: Port, dir: tempfile::TempDir) -> Ringroad {
         command.arg("run").arg("--config").arg(config);
         let mut process = Process::start("ringroad", command).unwrap();
         let addr = port.addr();
