@@ -1,6 +1,7 @@
 //! `ringroad demo`: a router and its cache servers in one process, with nothing to install.
 
 use std::io::Write;
+use std::time::Duration;
 
 use super::AppError;
 use super::control::serve;
@@ -8,6 +9,10 @@ use crate::cli::{DemoArgs, Failure};
 use crate::config::{Config, Listen, Pool, Server, ServerAddr};
 use crate::embedded::server::run_many;
 use crate::log;
+
+/// How long Ctrl-C waits for clients that are in the middle of something, such as somebody who has typed half a
+/// `set`. The servers are in this process and answer at once; nobody wants to wait for a demo to end.
+const DRAIN: Duration = Duration::from_millis(500);
 
 /// Runs the demo until a signal ends it.
 ///
@@ -27,6 +32,7 @@ pub fn demo(args: DemoArgs) -> Result<(), Failure> {
         .collect();
     let mut config = Config::single_pool(vec![args.listen.clone()], Pool::new("demo", servers));
     config.flush_all = true;
+    config.drain = DRAIN;
     config.log.level = "warn".to_owned();
     args.log.apply(&mut config.log);
     let log =

@@ -13,6 +13,7 @@ use crate::support::client::Client;
 use crate::support::eventually;
 use crate::support::memcached::Memcached;
 use crate::support::port::Port;
+use crate::support::process::Process;
 use crate::support::router::{self, Cluster, Setup};
 use crate::support::scripted::{Act, Scripted};
 
@@ -296,4 +297,30 @@ fn the_demo_needs_nothing_and_says_what_to_type() {
             "the demo does not mention {word}:\n{said}"
         );
     }
+}
+
+#[test]
+fn ctrl_c_ends_the_demo_at_once_whatever_its_clients_do() {
+    let port = Port::reserve();
+    let mut command = Command::new(router::binary());
+    command.args(["demo", "--listen", &port.addr().to_string()]);
+    let mut demo = Process::start("the demo", command).unwrap();
+    demo.wait_ready("accepts connections", || {
+        std::net::TcpStream::connect(port.addr()).is_ok()
+    });
+    let mut idle = Client::connect(port.addr());
+    idle.fence();
+    let mut typing = Client::connect(port.addr());
+    typing.ask("mn\r\nset mykey 0 0 5\r\nhel", "MN\r\n");
+    let mut deaf = Client::connect(port.addr());
+    deaf.send("stats\r\n".repeat(5000));
+    let started = Instant::now();
+    demo.signal("INT");
+    assert_eq!(demo.wait().code(), Some(0), "{}", demo.output());
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "took {:?}",
+        started.elapsed()
+    );
+    idle.expect_closed();
 }
