@@ -145,6 +145,27 @@ fn sigterm_finishes_what_is_in_flight() {
     assert_eq!(router.process().wait().code(), Some(0));
 }
 
+/// The kernel has taken these clients in; the router learns of them and of its end at the same time.
+#[test]
+fn sigterm_serves_clients_that_wait_to_be_accepted() {
+    for _ in 0..3 {
+        let mut cluster = Cluster::with(2, |s| s.top("workers = 2"));
+        cluster.client().ask("set a 0 0 1\r\nx\r\n", "STORED\r\n");
+        cluster.router.process().freeze();
+        let mut clients: Vec<Client> = (0..100).map(|_| cluster.client()).collect();
+        for c in &mut clients {
+            c.send("get a\r\nmn\r\n");
+        }
+        cluster.router.process().signal("TERM");
+        cluster.router.process().thaw();
+        for c in &mut clients {
+            c.expect("VALUE a 0 1\r\nx\r\nEND\r\nMN\r\n");
+            c.expect_closed();
+        }
+        assert_eq!(cluster.router.process().wait().code(), Some(0));
+    }
+}
+
 #[test]
 fn sigterm_does_not_wait_longer_than_its_bound() {
     let server = Scripted::well_behaved();
