@@ -29,6 +29,7 @@ mod hostile_updates;
 mod input;
 mod lifecycle;
 mod neighbours;
+mod nested;
 mod reload;
 mod routing;
 mod session;
