@@ -108,6 +108,7 @@ fn the_core_behaves_like_one_memcached_that_never_mixes_anything_up() {
     let runs = Runs {
         cases: cases.unwrap_or(CASES),
         max_shrink_iters: 4000,
+        max_shrink_time: 120_000,
         failure_persistence: None,
         ..Runs::default()
     };

@@ -2,7 +2,7 @@
 
 use super::env::number_of;
 use super::oracle::record;
-use super::plan::{Rng, Setup, Shape, Tight, What};
+use super::plan::{Fault, Lie, Rng, Setup, Shape, Tight, What};
 use super::sim::Sim;
 
 /// One client and one pool of three servers where nothing goes wrong.
@@ -238,4 +238,55 @@ fn a_copy_is_made_of_the_bytes_of_its_own_key_only() {
     // Every stored value is checked.
     sim.settle(&mut rng);
     assert!(sim.servers[1].store.items.len() == warm.len());
+}
+
+/// A large value from the warm pool breaks off, or stops, after some of it has come: the client has seen a part of
+/// it, or it waits for an earlier reply. The next route would find it, too, but it is too late to ask there.
+#[test]
+fn a_value_that_has_begun_is_the_last_word_of_its_route() {
+    for seed in 0..150 {
+        let mut rng = Rng(seed);
+        let on_miss = rng.one_in(2);
+        let mut setup = faulty_setup(Shape::FailoverOfWarmUps { on_miss });
+        setup.servers = 6;
+        setup.big = true;
+        setup.tricks = u32::MAX;
+        setup.miss_on_errors = rng.one_in(2);
+        let mut sim = Sim::new(setup);
+        let find = |prefix: &str, places: &dyn Fn(&[usize]) -> bool| {
+            let mut keys = (0..10_000).map(|n| format!("{prefix}:1:{n}").into_bytes());
+            keys.find(|key| places(&sim.env.servers(key))).unwrap()
+        };
+        let key = find("x", &|places| places.contains(&1) && places.contains(&4));
+        let earlier = find("a", &|places| places.contains(&0) && !places.contains(&4));
+        let absent = find("b", &|places| places.contains(&4));
+        let number = sim.env.number();
+        sim.env.writes(7, number, &key);
+        let value = record(&key, 7, number, 33_000 + rng.below(100_000));
+        sim.servers[4].store.put(&key, 1, value);
+        // All connections are there.
+        for key in [&absent, &earlier] {
+            sim.converse(0, What::Get, key.clone(), &mut rng);
+        }
+        let held = rng.one_in(2);
+        if held {
+            sim.fault(0, Fault::Stall, &mut rng);
+            sim.get(0, &[earlier]);
+            sim.smooth_turn(&mut rng);
+        }
+        if rng.one_in(2) {
+            sim.fault(4, Fault::Lie(Lie::BreakOff), &mut rng);
+        } else {
+            sim.servers[4].trickles = Some(10_000);
+        }
+        for _ in 0..1 + rng.below(3) {
+            sim.get(0, std::slice::from_ref(&key));
+        }
+        for _ in 0..3 + rng.below(6) {
+            sim.smooth_turn(&mut rng);
+        }
+        sim.pass(250_000, &mut rng);
+        sim.heal();
+        sim.settle(&mut rng);
+    }
 }

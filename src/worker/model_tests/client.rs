@@ -506,8 +506,11 @@ impl Client {
             return;
         };
         if let Some(rest) = line.strip_prefix(b"VALUE ") {
-            let key = rest.split(|b| *b == b' ').next().unwrap_or_default();
-            env.check_value(key, &self.incoming[used..], false);
+            let words: Vec<&[u8]> = rest.split(|b| *b == b' ').collect();
+            let block = &self.incoming[used..];
+            let (value, end) = block.split_at(block.len().min(number(words[2]) as usize));
+            env.check_value(words[0], value, false);
+            assert!(b"\r\n".starts_with(end), "a block without an end");
         }
     }
 }

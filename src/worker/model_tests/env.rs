@@ -167,7 +167,7 @@ impl Env {
             disturbed: disturbed && !self.strict,
             vanish: (self.setup.flush || self.setup.allows(Fault::Restart)) && !self.strict,
             appear: match self.setup.route {
-                Shape::WarmUp | Shape::WarmUpOfFailover => true,
+                Shape::WarmUp | Shape::WarmUpOfFailover | Shape::FailoverOfWarmUps { .. } => true,
                 // What an update missed while its server was down.
                 Shape::Failover { on_miss } => on_miss && self.setup.faults,
                 _ => false,

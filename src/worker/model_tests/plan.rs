@@ -71,6 +71,7 @@ pub enum Shape {
     FailoverOfPrefix,
     WarmUp,
     WarmUpOfFailover,
+    FailoverOfWarmUps { on_miss: bool },
 }
 
 /// Which bounds are so small that they are met.
@@ -165,6 +166,8 @@ pub enum Lie {
     DropBefore,
     DropAfter,
     DropHalfWay,
+    /// As `DropHalfWay`, of a value that is passed on while it arrives.
+    BreakOff,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -180,7 +183,7 @@ pub enum Act {
 }
 
 /// The kinds of [`Step::Fault`], by their bit in [`Setup::tricks`].
-const FAULTS: [Fault; 15] = [
+const FAULTS: [Fault; 16] = [
     Fault::Refuse,
     Fault::Hang,
     Fault::Stall,
@@ -196,7 +199,19 @@ const FAULTS: [Fault; 15] = [
     Fault::Lie(Lie::DropBefore),
     Fault::Lie(Lie::DropAfter),
     Fault::Lie(Lie::DropHalfWay),
+    Fault::Lie(Lie::BreakOff),
 ];
+
+/// The bit of the last one.
+const BREAK_OFF: u32 = 1 << (FAULTS.len() - 1);
+
+/// All kinds, those more often that are rare because they need much else.
+fn fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        4 => prop::sample::select(FAULTS.to_vec()),
+        1 => Just(Fault::Lie(Lie::BreakOff)),
+    ]
+}
 
 fn shape() -> impl Strategy<Value = Shape> {
     prop_oneof![
@@ -207,6 +222,7 @@ fn shape() -> impl Strategy<Value = Shape> {
         1 => Just(Shape::FailoverOfPrefix),
         1 => Just(Shape::WarmUp),
         1 => Just(Shape::WarmUpOfFailover),
+        1 => any::<bool>().prop_map(|on_miss| Shape::FailoverOfWarmUps { on_miss }),
     ]
 }
 
@@ -245,7 +261,7 @@ pub fn setup() -> impl Strategy<Value = Setup> {
         route: a.4,
         miss_on_errors: b.0,
         flush: b.1,
-        big: b.2,
+        big: b.2 || matches!(a.4, Shape::FailoverOfWarmUps { .. }),
         // Full queues and closed clients are faults, too.
         limits: match b.3 {
             Tight::Queue(_) | Tight::QueueBytes(_) | Tight::WorkerBytes(_) if !c.0 => {
@@ -253,7 +269,10 @@ pub fn setup() -> impl Strategy<Value = Setup> {
             }
             tight => tight,
         },
-        tricks: c.1,
+        tricks: match a.4 {
+            Shape::FailoverOfWarmUps { .. } => c.1 | BREAK_OFF,
+            _ => c.1,
+        },
         connect_timeout: c.2,
         tko_after: c.3,
         seed: c.4,
@@ -302,7 +321,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         50 => request.prop_map(|(client, what, seed)| Step::Request { client, what, seed }),
         25 => (1usize..5, any::<u64>()).prop_map(|(count, seed)| Step::Turns { count, seed }),
-        6 => (0usize..6, prop::sample::select(FAULTS.to_vec()), any::<u64>())
+        6 => (0usize..6, fault(), any::<u64>())
             .prop_map(|(server, fault, seed)| Step::Fault { server, fault, seed }),
         2 => (1u64..2500).prop_map(Step::Pass),
         1 => (0usize..4).prop_map(Step::Reload),
@@ -377,6 +396,15 @@ impl Setup {
                 ..Pool::new(name, servers)
             }
         };
+        let reasons = |on_miss| match on_miss {
+            true => FailoverOn::ALL.to_vec(),
+            false => FailoverOn::DEFAULT.to_vec(),
+        };
+        let warm_up = |cold, warm| Route::WarmUp {
+            cold: Box::new(Route::Pool(cold)),
+            warm: Box::new(Route::Pool(warm)),
+            exptime: 0,
+        };
         let mut config = Config::single_pool(Vec::new(), pool("all", &main));
         config.pools.push(pool("low", &all[..half]));
         config.pools.push(pool("high", &all[half..]));
@@ -391,12 +419,7 @@ impl Setup {
             },
             Shape::Failover { on_miss } => Route::Failover {
                 children: vec![Route::Pool(1), Route::Pool(2)],
-                on: if on_miss {
-                    FailoverOn::ALL
-                } else {
-                    FailoverOn::DEFAULT
-                }
-                .to_vec(),
+                on: reasons(on_miss),
             },
             Shape::FailoverOfPrefix => Route::Failover {
                 children: vec![
@@ -412,18 +435,19 @@ impl Setup {
                 ],
                 on: FailoverOn::DEFAULT.to_vec(),
             },
-            Shape::WarmUp => Route::WarmUp {
-                cold: Box::new(Route::Pool(1)),
-                warm: Box::new(Route::Pool(2)),
-                exptime: 0,
-            },
+            Shape::WarmUp => warm_up(1, 2),
             Shape::WarmUpOfFailover => Route::WarmUp {
                 cold: Box::new(Route::Pool(1)),
                 warm: Box::new(Route::Failover {
                     children: vec![Route::Pool(2), Route::Pool(0)],
-                    on: FailoverOn::ALL.to_vec(),
+                    on: reasons(true),
                 }),
                 exptime: 60,
+            },
+            // What the first warm-up fails with while a value arrives must not reach the second.
+            Shape::FailoverOfWarmUps { on_miss } => Route::Failover {
+                children: vec![warm_up(1, 2), warm_up(2, 0), Route::Pool(0)],
+                on: reasons(on_miss),
             },
         };
         config.flush_all = self.flush;

@@ -3,6 +3,7 @@
 use super::memcached::{Asked, Store};
 use super::plan::{Fault, Lie, Rng};
 use super::sim::Sim;
+use crate::upstream::conn::STREAM_ABOVE;
 
 /// A memcached and what is wrong with it at the moment.
 pub struct Server {
@@ -26,6 +27,13 @@ impl Sim {
             Fault::Refuse => server.refuses = !server.refuses,
             Fault::Hang => server.hangs = !server.hangs,
             Fault::Stall => server.stalled = !server.stalled,
+            Fault::Lie(Lie::BreakOff) => {
+                // Whichever of them has a large value.
+                for (server, injected) in self.servers.iter_mut().zip(&mut self.env.injected) {
+                    server.lie = Some((Lie::BreakOff, rng.next()));
+                    *injected += 1;
+                }
+            }
             Fault::Lie(lie) => server.lie = Some((lie, rng.next())),
             Fault::Restart => {
                 if rng.one_in(2) {
@@ -109,7 +117,10 @@ impl Sim {
                 server.lie = None;
                 self.env.injected[link.server] += 1;
                 bytes = lied;
-                link.eof = matches!(lie, Lie::DropBefore | Lie::DropAfter | Lie::DropHalfWay);
+                link.eof = matches!(
+                    lie,
+                    Lie::DropBefore | Lie::DropAfter | Lie::DropHalfWay | Lie::BreakOff
+                );
             }
             link.to_router.extend(bytes);
             if link.eof {
@@ -199,6 +210,7 @@ fn untrue(lie: Lie, truth: &[u8], asked: &Asked, store: &Store, detail: u64) -> 
         }
         Lie::DropBefore => Some(Vec::new()),
         Lie::DropAfter => Some(truth.to_vec()),
-        Lie::DropHalfWay => Some(truth[..rng.below(truth.len())].to_vec()),
+        Lie::BreakOff if truth.len() <= STREAM_ABOVE => None,
+        Lie::DropHalfWay | Lie::BreakOff => Some(truth[..rng.below(truth.len())].to_vec()),
     }
 }

@@ -101,7 +101,7 @@ impl Sim {
             let key = client.own_key(n);
             let number = self.env.number();
             self.env.writes(client.uid, number, &key);
-            let size = if self.env.setup.big && n == 6 {
+            let size = if self.env.setup.big && n != 0 {
                 50_000
             } else {
                 20
