@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use ringroad::route::compile::Snapshot;
-use ringroad::route::exec::{Next, Outcome, Plan};
+use ringroad::route::exec::{Next, Outcome, Plan, Sort};
 use ringroad::route::tree::{Reason, Step};
 use support::load::Rng;
 use support::router::{THREE_SERVERS, WITH_FAILOVER, snapshot};
@@ -89,10 +89,10 @@ fn plan(criterion: &mut Criterion) {
                 let Step::Decide(node) = tree.resolve(key) else {
                     return None;
                 };
-                plan.start(tree, node, key, true)?;
+                plan.start(tree, node, key, Sort::Get)?;
                 let mut last = None;
                 for outcome in outcomes {
-                    last = Some(plan.next(tree, key, true, black_box(*outcome)));
+                    last = Some(plan.next(tree, key, Sort::Get, black_box(*outcome)));
                 }
                 last.filter(|next| *next == Next::Answer)
             });

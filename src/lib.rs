@@ -40,7 +40,9 @@
 //!
 //! # Routes
 //! A route is a tree of nodes. Those that choose by key cost nothing; those that decide on replies (failover,
-//! warm-up) keep a frame for the request and run as a state machine, [`route::exec`].
+//! warm-up) keep a frame for the request and run as a state machine, [`route::exec`]. What takes many requests
+//! (a value in parts, [`route::big_value`]) is a *dialogue*: an `async fn` that the worker polls when
+//! answers have come; it awaits nothing else.
 //!
 //! # Directions
 //! `main → cli → app → {admin, worker, config}`; `worker → {client, route, upstream} → {protocol, hash,

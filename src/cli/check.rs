@@ -148,6 +148,24 @@ fn route(text: &mut String, config: &Config, node: &Route, what: &str, depth: us
                 depth + 1,
             );
         }
+        Route::BigValue {
+            child,
+            split_threshold,
+            batch_size,
+            hide_reply_flag,
+        } => {
+            let size = show_size(*split_threshold as u64);
+            let flag = if *hide_reply_flag {
+                "its flag hidden"
+            } else {
+                "its flag shown"
+            };
+            let _ = writeln!(
+                text,
+                "{pad}{what} -> values over {size} in parts of that size, {batch_size} at a time, {flag}"
+            );
+            route(text, config, child, "all of it", depth + 1);
+        }
     }
 }
 
@@ -327,6 +345,7 @@ mod tests {
             [route.prefixes]
             \"u:\" = { type = \"failover\", children = [\"a\", \"b\"], on = [\"timeout\"] }
             \"w:\" = { type = \"warm-up\", cold = \"a\", warm = \"b\", exptime = \"1h\" }
+            \"v:\" = { type = \"big-value\", child = \"b\", split_threshold = \"512KiB\" }
             [pools.a]
             servers = [\"10.0.0.1:1\", { name = \"two\", addr = \"10.0.0.2:1\", weight = 3 }]
             hash_tag = \"{}\"
@@ -344,6 +363,7 @@ mod tests {
             "  every key -> by the beginning of the key",
             "    \"u:\" -> the first that does not fail (timeout)\n      1. -> pool a\n      2. -> pool b\n",
             "      warm, for gets that miss; copied to cold for 1h -> pool b\n",
+            "    \"v:\" -> values over 512KiB in parts of that size, 10 at a time, its flag shown\n      all of it -> pool b\n",
             "    any other -> pool a\n",
             "Pool a: 2 servers, distribution ring",
             "between { and }",

@@ -9,7 +9,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use super::{ExplainArgs, Failure, config_file, write_warnings};
-use crate::config::{self, Config, Pool, Route};
+use crate::config::{self, Config, Pool, Route, show_size};
 use crate::hash::Selector;
 
 /// The longest key memcached takes, in bytes.
@@ -157,6 +157,14 @@ fn follow<'c>(
             step("cold".to_owned(), cold);
             step("warm, if a get misses".to_owned(), warm);
         }
+        Route::BigValue {
+            child,
+            split_threshold,
+            ..
+        } => {
+            let size = show_size(*split_threshold as u64);
+            step(format!("values over {size} in parts"), child);
+        }
     }
 }
 
@@ -231,6 +239,7 @@ mod tests {
         \"u:\" = \"b\"
         \"u:x:\" = { type = \"failover\", children = [\"a\", \"b\"], on = [\"timeout\"] }
         \"w:\" = { type = \"warm-up\", cold = \"a\", warm = \"b\", exptime = 0 }
+        \"v:\" = { type = \"big-value\", child = \"b\" }
         [pools.a]
         servers = [{ name = \"a0\", addr = \"h0:1\" }, { name = \"a1\", addr = \"h1:1\" }, { name = \"a2\", addr = \"h2:1\" }]
         [pools.b]
@@ -316,6 +325,10 @@ mod tests {
                 pair("a", "prefix \"w:\"; cold"),
                 pair("b", "prefix \"w:\"; warm, if a get misses")
             ]
+        );
+        assert_eq!(
+            paths("v:1"),
+            [pair("b", "prefix \"v:\"; values over 1000KiB in parts")]
         );
     }
 

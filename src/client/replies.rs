@@ -74,6 +74,7 @@ impl Replies {
             broken: false,
             reset: false,
             blocked: false,
+            dialogues: 0,
             eof: false,
             spoken: false,
             need: 0,

@@ -144,6 +144,18 @@ pub enum Route {
         /// Seconds a copied item lives; 0 is for ever. At most 30 days, above which memcached reads a date.
         exptime: u32,
     },
+    /// Stores values over a threshold in parts, as mcrouter does, so that they may be larger than one item.
+    BigValue {
+        /// Where everything goes, the parts of values too.
+        child: Box<Route>,
+        /// The largest value that is stored as it is, and the size of the parts of larger ones, in bytes;
+        /// from 1 KiB to 128 MiB.
+        split_threshold: usize,
+        /// How many parts are on their way at a time; 1 to 1000.
+        batch_size: usize,
+        /// Whether clients see the flags without the bit that marks a value in parts.
+        hide_reply_flag: bool,
+    },
 }
 
 /// What makes a failover route try its next child.

@@ -163,6 +163,18 @@ fn route(config: &Config, node: &Route) -> String {
             let (cold, warm) = (route(config, cold), route(config, warm));
             format!("{{ type = \"warm-up\", cold = {cold}, warm = {warm}, exptime = {exptime} }}")
         }
+        Route::BigValue {
+            child,
+            split_threshold,
+            batch_size,
+            hide_reply_flag,
+        } => {
+            let child = route(config, child);
+            let threshold = quoted(&show_size(*split_threshold as u64));
+            format!(
+                "{{ type = \"big-value\", child = {child}, split_threshold = {threshold}, batch_size = {batch_size}, hide_reply_flag = {hide_reply_flag} }}"
+            )
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::diagnostics::{Report, nearest, quoted};
 use super::pools::Pools;
 use super::read::{Entry, Table, entries};
 use super::schema::{self, Section};
-use super::{FailoverOn, Route};
+use super::{FailoverOn, Route, show_size};
 
 /// How deep routes may nest; the request path keeps a frame for each level that decides on a reply.
 const MAX_DEPTH: usize = 16;
@@ -19,10 +19,17 @@ const MAX_DEPTH: usize = 16;
 /// memcached reads a larger exptime as a date.
 const MAX_EXPTIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// The default `split_threshold`, in bytes: memcached's default limit with room for key and header.
+const DEFAULT_THRESHOLD: usize = 1000 << 10;
+
+/// The default `batch_size`.
+const DEFAULT_BATCH: usize = 10;
+
 const TYPES: &[(&str, &Section)] = &[
     ("prefix", &schema::ROUTE_PREFIX),
     ("failover", &schema::ROUTE_FAILOVER),
     ("warm-up", &schema::ROUTE_WARM_UP),
+    ("big-value", &schema::ROUTE_BIG_VALUE),
 ];
 
 /// Reads the route of the file and warns of pools that it does not use.
@@ -50,6 +57,43 @@ pub(super) fn route(
         }
     }
     route
+}
+
+/// Warns if nothing can be over the threshold of a big-value route.
+pub(super) fn warn_of_thresholds(
+    report: &mut Report<'_>,
+    place: std::ops::Range<usize>,
+    route: &Route,
+    max_value: usize,
+) {
+    let children: Vec<&Route> = match route {
+        Route::Pool(_) => Vec::new(),
+        Route::Prefix { prefixes, default } => {
+            let children = prefixes.iter().map(|(_, child)| child);
+            children.chain([&**default]).collect()
+        }
+        Route::Failover { children, .. } => children.iter().collect(),
+        Route::WarmUp { cold, warm, .. } => vec![&**cold, &**warm],
+        Route::BigValue {
+            child,
+            split_threshold,
+            ..
+        } => {
+            if *split_threshold >= max_value {
+                let size = show_size(max_value as u64);
+                report
+                    .warn(place.clone(), "no value is larger than `split_threshold`")
+                    .label("nothing will be stored in parts")
+                    .with_help(format!(
+                        "`limits.max_value` is \"{size}\": raise it to the largest value there may be"
+                    ));
+            }
+            vec![&**child]
+        }
+    };
+    for child in children {
+        warn_of_thresholds(report, place.clone(), child, max_value);
+    }
 }
 
 struct Reader<'p> {
@@ -87,6 +131,9 @@ impl Reader<'_> {
                     }
                     heading if heading == schema::ROUTE_FAILOVER.heading => {
                         self.failover(report, &table, depth)
+                    }
+                    heading if heading == schema::ROUTE_BIG_VALUE.heading => {
+                        self.big_value(report, &table, depth)
                     }
                     _ => self.warm_up(report, &table, depth),
                 }
@@ -260,6 +307,34 @@ impl Reader<'_> {
             exptime,
         })
     }
+
+    fn big_value(
+        &mut self,
+        report: &mut Report<'_>,
+        table: &Table<'_, '_>,
+        depth: usize,
+    ) -> Option<Route> {
+        let child = table
+            .require(report, "child", "child = \"POOL\"")
+            .and_then(|entry| self.route(report, &entry, depth + 1));
+        let mut split_threshold = DEFAULT_THRESHOLD;
+        let mut batch_size = DEFAULT_BATCH;
+        let mut hide_reply_flag = false;
+        table.size(
+            report,
+            "split_threshold",
+            (1 << 10)..=(128 << 20),
+            &mut split_threshold,
+        );
+        table.usize(report, "batch_size", 1..=1000, &mut batch_size);
+        table.bool(report, "hide_reply_flag", &mut hide_reply_flag);
+        Some(Route::BigValue {
+            child: Box::new(child?),
+            split_threshold,
+            batch_size,
+            hide_reply_flag,
+        })
+    }
 }
 
 fn missing_type(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<Route> {
@@ -341,151 +416,5 @@ fn exptime(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Config, parse};
-    use super::*;
-
-    /// A file with the pools a, b, c and this route.
-    fn with_route(route: &str) -> Result<(Config, Vec<super::super::Warning>), String> {
-        let pools: String = ["a", "b", "c"]
-            .iter()
-            .map(|p| format!("[pools.{p}]\nservers = [\"{p}:1\"]\n"))
-            .collect();
-        parse("f", &format!("route = {route}\n{pools}")).map_err(|errors| errors.to_string())
-    }
-
-    fn pool(index: usize) -> Box<Route> {
-        Box::new(Route::Pool(index))
-    }
-
-    #[test]
-    fn a_name_is_a_pool_and_the_others_are_warned_of() {
-        let (config, warnings) = with_route("\"b\"").unwrap();
-        assert_eq!(config.route, Route::Pool(1));
-        let unused: Vec<&str> = warnings.iter().map(|w| w.message()).collect();
-        assert_eq!(
-            unused,
-            [
-                "no route leads to the pool \"a\"",
-                "no route leads to the pool \"c\""
-            ]
-        );
-    }
-
-    #[test]
-    fn routes_nest() {
-        let text = "{ type = \"prefix\", default = \"a\", prefixes = { \"u:\" = { type = \"failover\", children = [\"b\", \"c\"], on = [\"timeout\", \"miss\"] }, \"a:\" = { type = \"warm-up\", cold = \"a\", warm = \"b\", exptime = \"1h\" } } }";
-        let (config, warnings) = with_route(text).unwrap();
-        assert_eq!(warnings, []);
-        let on = vec![FailoverOn::Timeout, FailoverOn::Miss];
-        let failover = Route::Failover {
-            children: vec![Route::Pool(1), Route::Pool(2)],
-            on,
-        };
-        let warm_up = Route::WarmUp {
-            cold: pool(0),
-            warm: pool(1),
-            exptime: 3600,
-        };
-        let prefixes = vec![(b"u:".to_vec(), failover), (b"a:".to_vec(), warm_up)];
-        assert_eq!(
-            config.route,
-            Route::Prefix {
-                prefixes,
-                default: pool(0)
-            },
-            "prefixes keep the file's order"
-        );
-    }
-
-    #[test]
-    fn the_default_reasons_leave_misses_alone() {
-        let (config, _) =
-            with_route("{ type = \"failover\", children = [\"a\", \"b\", \"c\"] }").unwrap();
-        let Route::Failover { on, .. } = config.route else {
-            panic!("{:?}", config.route)
-        };
-        assert!(!on.contains(&FailoverOn::Miss) && on.len() == FailoverOn::ALL.len() - 1);
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        for (route, parts) in [
-            (
-                "\"aa\"",
-                &["there is no pool \"aa\"", "did you mean \"a\"", "a, b, c"][..],
-            ),
-            ("{ type = \"failover\", children = [] }", &["empty list"]),
-            (
-                "{ type = \"failover\", children = \"a\" }",
-                &["must be a list of routes, not a text"],
-            ),
-            (
-                "{ type = \"failover\", children = [\"a\", \"x\"], on = [\"conect\"] }",
-                &["no pool \"x\"", "did you mean \"connect\""],
-            ),
-            (
-                "{ type = \"failover\", children = [\"a\", \"b\"], on = [] }",
-                &["nothing would ever fail over"],
-            ),
-            (
-                "{ type = \"fallover\", children = [\"a\"] }",
-                &["did you mean \"failover\"", "prefix, failover, warm-up"],
-            ),
-            ("{ children = [\"a\"] }", &["`type` is missing"]),
-            (
-                "{ type = \"prefix\", default = \"a\" }",
-                &["`prefixes` is missing"],
-            ),
-            (
-                "{ type = \"prefix\", prefixes = { \"a\" = \"a\" } }",
-                &["`default` is missing"],
-            ),
-            (
-                "{ type = \"prefix\", default = \"a\", prefixes = { \"\" = \"a\", \"a b\" = \"x\" } }",
-                &["an empty prefix", "no key can have", "no pool \"x\""],
-            ),
-            (
-                "{ type = \"warm-up\", cold = \"a\", warm = \"a\", exptime = 1 }",
-                &["are the same"],
-            ),
-            (
-                "{ type = \"warm-up\", cold = \"a\", warm = \"b\" }",
-                &["`exptime` is missing"],
-            ),
-            (
-                "{ type = \"warm-up\", cold = \"a\", warm = \"b\", exptime = \"31d\" }",
-                &["from 0s to 720h"],
-            ),
-            (
-                "{ type = \"warm-up\", cold = \"a\", warm = \"b\", exptime = \"1500ms\" }",
-                &["whole seconds"],
-            ),
-            (
-                "{ type = \"warm-up\", cold = \"a\", warm = \"b\", exptime = 0, childern = 1 }",
-                &["unknown key `childern`"],
-            ),
-            ("[\"a\", \"b\"]", &["type = \"failover\""]),
-            ("3", &["the name of a pool or a table"]),
-        ] {
-            let errors = with_route(route).unwrap_err();
-            for part in parts {
-                assert!(errors.contains(part), "{route}: {part}\n{errors}");
-            }
-        }
-    }
-
-    #[test]
-    fn depth_is_bounded() {
-        let nest = |n: usize| {
-            let open = "{ type = \"failover\", children = [\"a\", ".repeat(n);
-            format!("{open}\"b\"{}", "] }".repeat(n))
-        };
-        assert!(with_route(&nest(MAX_DEPTH - 1)).is_ok());
-        assert!(
-            with_route(&nest(MAX_DEPTH))
-                .unwrap_err()
-                .contains("16 deep")
-        );
-    }
-}
+#[path = "routes_tests.rs"]
+mod tests;

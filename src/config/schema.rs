@@ -380,6 +380,44 @@ pub const ROUTE_WARM_UP: Section = Section {
     ],
 };
 
+/// A route for values larger than an item may be.
+pub const ROUTE_BIG_VALUE: Section = Section {
+    heading: "a route with `type = \"big-value\"`",
+    within: "in a big-value route",
+    keys: &[
+        key(
+            "type",
+            "\"big-value\"",
+            "required",
+            "Stores values over a threshold in parts, in the layout of mcrouter, and puts them together again when they are read.",
+        ),
+        key(
+            "child",
+            "route",
+            "required",
+            "Where everything goes, the parts of values too.",
+        ),
+        key(
+            "split_threshold",
+            "size from 1KiB to 128MiB",
+            "\"1000KiB\"",
+            "The largest value that is stored as it is, and the size of the parts of larger ones. An item's key and header count to memcached's own limit (1 MiB unless it was started with `-I`), so stay below that.",
+        ),
+        key(
+            "batch_size",
+            "1 to 1000",
+            "10",
+            "How many parts of one value are on their way at a time.",
+        ),
+        key(
+            "hide_reply_flag",
+            "true or false",
+            "false",
+            "Give the flags of a value that was put together without the bit 0x8000 that marks it. mcrouter shows the bit unless it is told to hide it.",
+        ),
+    ],
+};
+
 /// The bounds.
 pub const LIMITS: Section = Section {
     heading: "[limits]",
@@ -467,6 +505,7 @@ pub const SECTIONS: &[Section] = &[
     ROUTE_PREFIX,
     ROUTE_FAILOVER,
     ROUTE_WARM_UP,
+    ROUTE_BIG_VALUE,
     LIMITS,
     LOG,
     ADMIN,

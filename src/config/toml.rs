@@ -89,6 +89,9 @@ fn root(report: &mut Report<'_>, document: &DeTable<'_>) -> Option<Config> {
         .get("workers")
         .and_then(|entry| workers(report, &entry));
     let limits = limits(report, &table);
+    if let (Some(route), Some(entry)) = (&route, table.get("route")) {
+        routes::warn_of_thresholds(report, entry.place(), route, limits.max_value);
+    }
     let log = log(report, &table);
     Some(Config {
         listen: listen.into_iter().map(|(listen, _)| listen).collect(),

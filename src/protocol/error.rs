@@ -46,11 +46,13 @@ pub enum ErrorKind {
     Overloaded,
     /// The route leads to no server.
     NoServer,
+    /// A value that is to be stored in parts, whose keys would be longer than keys may be.
+    KeyTooLong,
 }
 
 impl ErrorKind {
     /// Every kind, in declaration order; `ALL[kind as usize] == kind`.
-    pub const ALL: [ErrorKind; 19] = [
+    pub const ALL: [ErrorKind; 20] = [
         ErrorKind::UnknownCommand,
         ErrorKind::BadFormat,
         ErrorKind::BadChunk,
@@ -70,6 +72,7 @@ impl ErrorKind {
         ErrorKind::BadReply,
         ErrorKind::Overloaded,
         ErrorKind::NoServer,
+        ErrorKind::KeyTooLong,
     ];
 
     /// The reply line, with its line end.
@@ -94,6 +97,7 @@ impl ErrorKind {
             ErrorKind::BadReply => b"SERVER_ERROR bad reply from server\r\n",
             ErrorKind::Overloaded => b"SERVER_ERROR router is out of memory\r\n",
             ErrorKind::NoServer => b"SERVER_ERROR no server for this key\r\n",
+            ErrorKind::KeyTooLong => b"SERVER_ERROR key too long for a value in parts\r\n",
         }
     }
 
@@ -119,6 +123,7 @@ impl ErrorKind {
             ErrorKind::BadReply => "bad_reply",
             ErrorKind::Overloaded => "overloaded",
             ErrorKind::NoServer => "no_server",
+            ErrorKind::KeyTooLong => "key_too_long",
         }
     }
 }

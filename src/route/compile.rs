@@ -164,6 +164,17 @@ fn add(route: &Route, nodes: &mut Vec<Node>) -> NodeId {
             warm: add(warm, nodes),
             exptime: *exptime,
         },
+        Route::BigValue {
+            child,
+            split_threshold,
+            batch_size,
+            hide_reply_flag,
+        } => Node::BigValue {
+            child: add(child, nodes),
+            threshold: (*split_threshold).max(1),
+            batch: (*batch_size).max(1),
+            hide_flag: *hide_reply_flag,
+        },
     };
     nodes.push(node);
     nodes.len() as NodeId - 1

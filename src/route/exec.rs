@@ -3,14 +3,31 @@
 //! A [`Plan`] is a request's way through the tree: a stack of the nodes that still have a say. [`Plan::start`]
 //! gives the first pool to ask; after each outcome [`Plan::next`] says whether that is the client's answer or
 //! another pool is to be asked. Nested routes cost a level each, no boxes and no recursion.
+//!
+//! What takes many requests (a value in parts) is not done here: the plan says that it is to be done, the
+//! caller does it, and how that ended is an outcome like any other.
 
 use super::tree::{Node, NodeId, Reason, Step, Tree};
+
+/// What a request is, as far as routes care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// It looks an item up.
+    Get,
+    /// It does not.
+    Update {
+        /// The length of its value, if that may be stored in parts, else 0.
+        len: usize,
+    },
+}
 
 /// How a request to one pool ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// A get found its item.
     Hit,
+    /// A get found the metadata of a value that is stored in parts; only where [`Plan::joins`].
+    Metadata,
     /// A get found nothing.
     Miss,
     /// An update was answered, whatever the answer.
@@ -19,21 +36,34 @@ pub enum Outcome {
     Failed(Reason),
 }
 
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To this pool.
+    Pool(u32),
+    /// Its value is to be stored in parts by this node.
+    Split(NodeId),
+}
+
+/// A pool that an item is to be added to, and for how many seconds; 0 is for ever.
+pub type CopyTo = (u32, u32);
+
 /// What to do after an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Ask this pool.
-    Ask(u32),
+    /// Go on here.
+    Ask(Target),
     /// This was the answer.
     Answer,
-    /// This was the answer, and the item is to be added to this pool for so many seconds.
-    AnswerAndCopy {
-        /// The pool.
-        pool: u32,
-        /// Seconds the copy lives; 0 is for ever.
-        exptime: u32,
-    },
+    /// This was the answer, and the item is to be copied.
+    AnswerAndCopy(CopyTo),
+    /// This was the metadata of a value whose parts this node is to put together; how that ends is the next
+    /// outcome. The metadata may have to be copied.
+    Join(NodeId, Option<CopyTo>),
 }
+
+/// Room for so many levels is made at once.
+const USUAL_DEPTH: usize = 4;
 
 #[derive(Clone, Copy, Debug)]
 struct Level {
@@ -45,28 +75,64 @@ struct Level {
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     levels: Vec<Level>,
+    /// Whether there was ever a level of a node that puts values together.
+    joined: bool,
 }
 
 impl Plan {
-    /// Enters the tree at `node`; `get` says whether the request is a retrieval. `None`: no pool there.
-    pub fn start(&mut self, tree: &Tree, node: NodeId, key: &[u8], get: bool) -> Option<u32> {
+    /// Enters the tree at `node`. `None`: no pool there.
+    pub fn start(&mut self, tree: &Tree, node: NodeId, key: &[u8], sort: Sort) -> Option<Target> {
         self.levels.clear();
-        self.descend(tree, node, key, get)
+        self.descend(tree, node, key, sort)
     }
 
-    fn descend(&mut self, tree: &Tree, node: NodeId, key: &[u8], get: bool) -> Option<u32> {
+    /// Whether no node has a say any more: the first answer is the client's.
+    pub fn is_over(&self) -> bool {
+        self.levels.is_empty()
+    }
+
+    /// Whether it has come by a node that puts values together.
+    #[inline]
+    pub fn has_joined(&self) -> bool {
+        self.joined
+    }
+
+    /// Whether a value that a get finds now would be put together if it is stored in parts.
+    pub fn joins(&self, tree: &Tree) -> bool {
+        self.joined
+            && self
+                .levels
+                .iter()
+                .any(|level| matches!(tree.node(level.node), Some(Node::BigValue { .. })))
+    }
+
+    fn descend(&mut self, tree: &Tree, node: NodeId, key: &[u8], sort: Sort) -> Option<Target> {
         let mut at = node;
         loop {
             match tree.resolve_from(at, key) {
-                Step::Pool(pool) => return Some(pool),
+                Step::Pool(pool) => return Some(Target::Pool(pool)),
                 Step::Nowhere => return None,
                 Step::Decide(node) => {
-                    at = match tree.node(node)? {
-                        Node::Failover { children, .. } => *children.first()?,
-                        Node::WarmUp { cold, .. } => *cold,
-                        Node::Pool(_) | Node::Prefix { .. } => return None,
+                    let stays;
+                    (at, stays) = match (tree.node(node)?, sort) {
+                        (Node::Failover { children, .. }, _) => (*children.first()?, true),
+                        (Node::WarmUp { cold, .. }, _) => (*cold, sort == Sort::Get),
+                        (Node::BigValue { threshold, .. }, Sort::Update { len })
+                            if len > *threshold =>
+                        {
+                            return Some(Target::Split(node));
+                        }
+                        (Node::BigValue { child, .. }, _) => {
+                            self.joined |= sort == Sort::Get;
+                            (*child, sort == Sort::Get)
+                        }
+                        (Node::Pool(_) | Node::Prefix { .. }, _) => return None,
                     };
-                    if get || !matches!(tree.node(node), Some(Node::WarmUp { .. })) {
+                    if stays {
+                        // Cheaper than to let it grow.
+                        if self.levels.capacity() == 0 {
+                            self.levels = Vec::with_capacity(USUAL_DEPTH);
+                        }
                         self.levels.push(Level { node, child: 0 });
                     }
                 }
@@ -75,7 +141,8 @@ impl Plan {
     }
 
     /// What follows from an outcome.
-    pub fn next(&mut self, tree: &Tree, key: &[u8], get: bool, outcome: Outcome) -> Next {
+    pub fn next(&mut self, tree: &Tree, key: &[u8], sort: Sort, outcome: Outcome) -> Next {
+        let mut copy = None;
         while let Some(level) = self.levels.pop() {
             let child = level.child + 1;
             let next = match tree.node(level.node) {
@@ -83,7 +150,7 @@ impl Plan {
                     let fails = match outcome {
                         Outcome::Failed(reason) => on.has(reason),
                         Outcome::Miss => on.has(Reason::Miss),
-                        Outcome::Hit | Outcome::Done => false,
+                        Outcome::Hit | Outcome::Metadata | Outcome::Done => false,
                     };
                     children.get(child as usize).filter(|_| fails)
                 }
@@ -93,19 +160,22 @@ impl Plan {
                     exptime,
                 }) => match (level.child, outcome) {
                     (0, Outcome::Miss | Outcome::Failed(_)) => Some(warm),
-                    (_, Outcome::Hit) if level.child > 0 => {
+                    (1.., Outcome::Hit | Outcome::Metadata) => {
                         if let Step::Pool(pool) = tree.resolve_from(*cold, key) {
-                            // The nodes further up have no say in a hit.
-                            self.levels.clear();
-                            return Next::AnswerAndCopy {
-                                pool,
-                                exptime: *exptime,
-                            };
+                            if outcome == Outcome::Hit {
+                                // The nodes further up have no say in a hit.
+                                self.levels.clear();
+                                return Next::AnswerAndCopy((pool, *exptime));
+                            }
+                            copy = copy.or(Some((pool, *exptime)));
                         }
                         None
                     }
                     _ => None,
                 },
+                Some(Node::BigValue { .. }) if outcome == Outcome::Metadata => {
+                    return Next::Join(level.node, copy);
+                }
                 _ => None,
             };
             if let Some(next) = next {
@@ -113,12 +183,12 @@ impl Plan {
                     node: level.node,
                     child,
                 });
-                if let Some(pool) = self.descend(tree, *next, key, get) {
-                    return Next::Ask(pool);
+                if let Some(target) = self.descend(tree, *next, key, sort) {
+                    return Next::Ask(target);
                 }
             }
         }
-        Next::Answer
+        copy.map_or(Next::Answer, Next::AnswerAndCopy)
     }
 }
 
@@ -126,6 +196,8 @@ impl Plan {
 mod tests {
     use super::super::tree::Reasons;
     use super::*;
+
+    const UPDATE: Sort = Sort::Update { len: 0 };
 
     fn failover(on: Reasons) -> Tree {
         Tree::new(vec![
@@ -142,22 +214,25 @@ mod tests {
     fn failover_goes_on_only_for_its_reasons_and_ends_with_the_last_child() {
         let tree = failover(Reasons::default().with(Reason::Timeout));
         let mut plan = Plan::default();
-        assert_eq!(plan.start(&tree, 2, b"k", true), Some(0));
+        assert_eq!(plan.start(&tree, 2, b"k", Sort::Get), Some(Target::Pool(0)));
         assert_eq!(
-            plan.next(&tree, b"k", true, Outcome::Failed(Reason::Connect)),
+            plan.next(&tree, b"k", Sort::Get, Outcome::Failed(Reason::Connect)),
             Next::Answer
         );
-        assert_eq!(plan.start(&tree, 2, b"k", true), Some(0));
+        assert_eq!(plan.start(&tree, 2, b"k", Sort::Get), Some(Target::Pool(0)));
         assert_eq!(
-            plan.next(&tree, b"k", true, Outcome::Failed(Reason::Timeout)),
-            Next::Ask(1)
+            plan.next(&tree, b"k", Sort::Get, Outcome::Failed(Reason::Timeout)),
+            Next::Ask(Target::Pool(1))
         );
         assert_eq!(
-            plan.next(&tree, b"k", true, Outcome::Failed(Reason::Timeout)),
+            plan.next(&tree, b"k", Sort::Get, Outcome::Failed(Reason::Timeout)),
             Next::Answer
         );
-        assert_eq!(plan.start(&tree, 2, b"k", true), Some(0));
-        assert_eq!(plan.next(&tree, b"k", true, Outcome::Miss), Next::Answer);
+        assert_eq!(plan.start(&tree, 2, b"k", Sort::Get), Some(Target::Pool(0)));
+        assert_eq!(
+            plan.next(&tree, b"k", Sort::Get, Outcome::Miss),
+            Next::Answer
+        );
     }
 
     #[test]
@@ -172,20 +247,23 @@ mod tests {
             },
         ]);
         let mut plan = Plan::default();
-        assert_eq!(plan.start(&tree, 2, b"k", true), Some(0));
-        assert_eq!(plan.next(&tree, b"k", true, Outcome::Miss), Next::Ask(1));
+        assert_eq!(plan.start(&tree, 2, b"k", Sort::Get), Some(Target::Pool(0)));
         assert_eq!(
-            plan.next(&tree, b"k", true, Outcome::Hit),
-            Next::AnswerAndCopy {
-                pool: 0,
-                exptime: 60
-            }
+            plan.next(&tree, b"k", Sort::Get, Outcome::Miss),
+            Next::Ask(Target::Pool(1))
         );
-        assert_eq!(plan.start(&tree, 2, b"k", true), Some(0));
-        assert_eq!(plan.next(&tree, b"k", true, Outcome::Hit), Next::Answer);
-        assert_eq!(plan.start(&tree, 2, b"k", false), Some(0));
         assert_eq!(
-            plan.next(&tree, b"k", false, Outcome::Done),
+            plan.next(&tree, b"k", Sort::Get, Outcome::Hit),
+            Next::AnswerAndCopy((0, 60))
+        );
+        assert_eq!(plan.start(&tree, 2, b"k", Sort::Get), Some(Target::Pool(0)));
+        assert_eq!(
+            plan.next(&tree, b"k", Sort::Get, Outcome::Hit),
+            Next::Answer
+        );
+        assert_eq!(plan.start(&tree, 2, b"k", UPDATE), Some(Target::Pool(0)));
+        assert_eq!(
+            plan.next(&tree, b"k", UPDATE, Outcome::Done),
             Next::Answer,
             "updates go to the cold pool"
         );
@@ -211,9 +289,108 @@ mod tests {
         ]);
         let mut plan = Plan::default();
         let failed = Outcome::Failed(Reason::Timeout);
-        assert_eq!(plan.start(&tree, 4, b"k", true), Some(0));
-        assert_eq!(plan.next(&tree, b"k", true, failed), Next::Ask(1));
-        assert_eq!(plan.next(&tree, b"k", true, failed), Next::Ask(2));
-        assert_eq!(plan.next(&tree, b"k", true, failed), Next::Answer);
+        assert_eq!(plan.start(&tree, 4, b"k", Sort::Get), Some(Target::Pool(0)));
+        assert_eq!(
+            plan.next(&tree, b"k", Sort::Get, failed),
+            Next::Ask(Target::Pool(1))
+        );
+        assert_eq!(
+            plan.next(&tree, b"k", Sort::Get, failed),
+            Next::Ask(Target::Pool(2))
+        );
+        assert_eq!(plan.next(&tree, b"k", Sort::Get, failed), Next::Answer);
+    }
+
+    fn in_parts(child: NodeId) -> Node {
+        Node::BigValue {
+            child,
+            threshold: 100,
+            batch: 10,
+            hide_flag: false,
+        }
+    }
+
+    #[test]
+    fn only_values_over_the_threshold_are_split_and_only_metadata_is_joined() {
+        let tree = Tree::new(vec![Node::Pool(0), in_parts(0)]);
+        let mut plan = Plan::default();
+        let pool = Some(Target::Pool(0));
+        for (len, want) in [(0, pool), (100, pool), (101, Some(Target::Split(1)))] {
+            assert_eq!(plan.start(&tree, 1, b"k", Sort::Update { len }), want);
+            assert!(plan.is_over());
+        }
+        assert_eq!(plan.start(&tree, 1, b"k", Sort::Get), pool);
+        assert!(plan.joins(&tree));
+        let mut plain = plan.clone();
+        assert_eq!(
+            plain.next(&tree, b"k", Sort::Get, Outcome::Hit),
+            Next::Answer
+        );
+        assert_eq!(
+            plan.next(&tree, b"k", Sort::Get, Outcome::Metadata),
+            Next::Join(1, None)
+        );
+        // What came of it is the answer, whatever its flags.
+        assert!(!plan.joins(&tree));
+        assert_eq!(
+            plan.next(&tree, b"k", Sort::Get, Outcome::Hit),
+            Next::Answer
+        );
+    }
+
+    #[test]
+    fn a_failover_sees_how_the_parts_of_a_value_went() {
+        let tree = Tree::new(vec![
+            Node::Pool(0),
+            Node::Pool(1),
+            in_parts(0),
+            in_parts(1),
+            Node::Failover {
+                children: vec![2, 3],
+                on: Reasons::default().with(Reason::Miss).with(Reason::Timeout),
+            },
+        ]);
+        let mut plan = Plan::default();
+        let big = Sort::Update { len: 1000 };
+        assert_eq!(plan.start(&tree, 4, b"k", big), Some(Target::Split(2)));
+        assert_eq!(
+            plan.next(&tree, b"k", big, Outcome::Failed(Reason::Timeout)),
+            Next::Ask(Target::Split(3))
+        );
+        assert_eq!(plan.next(&tree, b"k", big, Outcome::Done), Next::Answer);
+        assert_eq!(plan.start(&tree, 4, b"k", Sort::Get), Some(Target::Pool(0)));
+        assert_eq!(
+            plan.next(&tree, b"k", Sort::Get, Outcome::Metadata),
+            Next::Join(2, None)
+        );
+        assert_eq!(
+            plan.next(&tree, b"k", Sort::Get, Outcome::Miss),
+            Next::Ask(Target::Pool(1))
+        );
+        assert!(plan.joins(&tree));
+    }
+
+    #[test]
+    fn metadata_from_the_warm_pool_is_copied_and_joined() {
+        let tree = Tree::new(vec![
+            Node::Pool(0),
+            Node::Pool(1),
+            Node::WarmUp {
+                cold: 0,
+                warm: 1,
+                exptime: 60,
+            },
+            in_parts(2),
+        ]);
+        let mut plan = Plan::default();
+        plan.start(&tree, 3, b"k", Sort::Get);
+        assert_eq!(
+            plan.next(&tree, b"k", Sort::Get, Outcome::Miss),
+            Next::Ask(Target::Pool(1))
+        );
+        assert_eq!(
+            plan.next(&tree, b"k", Sort::Get, Outcome::Metadata),
+            Next::Join(3, Some((0, 60)))
+        );
     }
 }

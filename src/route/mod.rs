@@ -3,6 +3,7 @@
 //! [`tree`] holds the compiled route, [`exec`] runs the nodes that decide on replies as an explicit state
 //! machine, [`compile`] makes both from a configuration. Nothing here knows of connections.
 
+pub mod big_value;
 pub mod compile;
 pub mod exec;
 pub mod tree;

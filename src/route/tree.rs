@@ -1,8 +1,8 @@
 //! The compiled route: an arena of nodes.
 //!
 //! Nodes that choose by the key alone (prefixes, pools) are resolved on the spot and cost a request nothing.
-//! Nodes that decide on a reply (failover, warm-up) need a frame while the request is under way; see
-//! [`super::exec`].
+//! Nodes that decide on a reply (failover, warm-up, big values) need a frame while the request is under way;
+//! see [`super::exec`].
 
 /// A node's place in the tree.
 pub type NodeId = u32;
@@ -70,6 +70,17 @@ pub enum Node {
         /// Seconds a copied item lives; 0 is for ever.
         exptime: u32,
     },
+    /// Values over `threshold` are stored in parts of that many bytes; see [`super::big_value`].
+    BigValue {
+        /// Where everything goes.
+        child: NodeId,
+        /// The most bytes one item holds.
+        threshold: usize,
+        /// How many parts are asked for at a time.
+        batch: usize,
+        /// Whether clients see the flags without [`super::big_value::FLAG`].
+        hide_flag: bool,
+    },
 }
 
 /// Where the choice by key ends.
@@ -88,13 +99,26 @@ pub enum Step {
 pub struct Tree {
     nodes: Vec<Node>,
     root: NodeId,
+    splits: bool,
 }
 
 impl Tree {
     /// A tree of these nodes; children must come before their parents, so that there is no cycle.
     pub fn new(nodes: Vec<Node>) -> Tree {
         let root = (nodes.len() as NodeId).saturating_sub(1);
-        Tree { nodes, root }
+        let splits = nodes
+            .iter()
+            .any(|node| matches!(node, Node::BigValue { .. }));
+        Tree {
+            nodes,
+            root,
+            splits,
+        }
+    }
+
+    /// Whether there is a node that stores values in parts.
+    pub fn splits(&self) -> bool {
+        self.splits
     }
 
     /// The node with this id.

@@ -32,8 +32,8 @@ impl Sink for Heard {
     fn reply(&mut self, to: Ticket, _kind: ReplyKind, bytes: &[u8]) {
         self.note(to, "reply", bytes);
     }
-    fn start(&mut self, to: Ticket, total: usize) {
-        self.streamed = 0;
+    fn start(&mut self, to: Ticket, total: usize, head: &[u8]) {
+        self.streamed = head.len();
         self.note(to, &format!("start {total}"), b"");
     }
     fn chunk(&mut self, _to: Ticket, bytes: &[u8]) {

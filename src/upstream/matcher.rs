@@ -85,8 +85,7 @@ impl Conn {
                 return Err(Broken::WrongKey);
             };
             let Some(bytes) = whole else {
-                sink.start(slot.to, total);
-                sink.chunk(slot.to, buf.get(..used).unwrap_or_default());
+                sink.start(slot.to, total, buf.get(..used).unwrap_or_default());
                 self.stream = Some(Stream::new(value.len + 2));
                 return Ok(used);
             };
@@ -204,8 +203,7 @@ impl Conn {
             }
         }
         let Some(bytes) = whole else {
-            sink.start(slot.to, head.len() + block);
-            sink.chunk(slot.to, head);
+            sink.start(slot.to, head.len() + block, head);
             self.stream = Some(Stream::new(block));
             return Ok(used);
         };

@@ -25,6 +25,28 @@ impl Ticket {
         index: 0,
         frame: Ticket::NO_FRAME,
     };
+    /// A frame that nobody has: the answer goes to a dialogue as it is.
+    pub const BARE: u32 = u32::MAX - 1;
+    /// In [`Ticket::request`]: the rest of it is a place in the table of dialogues.
+    const DIALOGUE: u32 = 1 << 31;
+
+    /// For a request of a dialogue.
+    pub fn of_dialogue(id: u32, serial: u32, index: u32) -> Ticket {
+        Ticket {
+            request: id | Ticket::DIALOGUE,
+            serial,
+            index,
+            frame: Ticket::BARE,
+        }
+    }
+
+    /// The dialogue that gets the answer, if it is one.
+    #[inline]
+    pub fn dialogue(&self) -> Option<u32> {
+        // The last place is that of `NOBODY`.
+        let id = self.request.wrapping_sub(Ticket::DIALOGUE);
+        (id < u32::MAX - Ticket::DIALOGUE).then_some(id)
+    }
 }
 
 /// The terms of a request.
@@ -43,9 +65,9 @@ pub trait Sink {
     fn miss(&mut self, to: Ticket);
     /// A complete reply: a line, or a line and its data block. For `get`s the `VALUE` without `END`.
     fn reply(&mut self, to: Ticket, kind: ReplyKind, bytes: &[u8]);
-    /// A large reply begins; `total` is its length in bytes, line and block.
-    fn start(&mut self, to: Ticket, total: usize);
-    /// The next bytes of it.
+    /// A large reply begins with this line; `total` is its length in bytes, line and block.
+    fn start(&mut self, to: Ticket, total: usize, head: &[u8]);
+    /// The next bytes of its block.
     fn chunk(&mut self, to: Ticket, bytes: &[u8]);
     /// It is complete.
     fn end(&mut self, to: Ticket);

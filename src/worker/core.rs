@@ -6,7 +6,9 @@
 //! written afterwards, so each client and each server gets one write a turn.
 //!
 //! The parts: this file has the state and the clients' side, `dispatch.rs` turns requests into commands
-//! for servers, `destinations.rs` looks after connections and health, `hub.rs` takes replies.
+//! for servers, `framed.rs` takes them through routes that decide on replies, `destinations.rs` looks after
+//! connections and health, `hub.rs` takes replies, `dialogues.rs` runs what takes many requests, `budget.rs` watches
+//! memory.
 //! All times are microseconds on the caller's clock.
 
 use std::collections::VecDeque;
@@ -16,7 +18,9 @@ use slab::Slab;
 
 use super::buf::{BufPool, LARGE, Lent};
 use super::destinations::{Destination, Upstream};
-use super::hub::{Frame, Later};
+use super::dialogues::Dialogues;
+use super::frame::Frame;
+use super::hub::Later;
 use crate::client::replies::Replies;
 use crate::protocol::request::{self, CloseReason, Parsed};
 use crate::route::compile::Snapshot;
@@ -65,11 +69,6 @@ pub trait Local: Send {
     fn closed(&mut self, figures: &Arc<stats::Destination>);
 }
 
-/// How often memory is looked at while any is held, in microseconds.
-const BUDGET_PERIOD: u64 = 50_000;
-/// A client that holds less is not closed for lack of memory, in bytes.
-const BACKLOG: usize = 64 * 1024;
-
 /// A worker's state.
 pub struct Core {
     pub(super) now: u64,
@@ -77,10 +76,13 @@ pub struct Core {
     /// Clients and their replies.
     pub replies: Replies,
     pub(super) frames: Slab<Frame>,
+    pub(super) dialogues: Dialogues,
     pub(super) destinations: Vec<Option<Destination>>,
     pub(super) conns: Slab<Upstream>,
     pub(super) pool: BufPool,
     pub(super) later: VecDeque<Later>,
+    /// That list is being worked off.
+    pub(super) in_later: bool,
     /// The buffer that the bytes being handled are in, if they may be referred to there.
     pub(super) lent: Option<Lent>,
     /// What the driver has to do.
@@ -115,10 +117,12 @@ impl Core {
             }),
             replies: Replies::default(),
             frames: Slab::new(),
+            dialogues: Dialogues::default(),
             destinations: Vec::new(),
             conns: Slab::new(),
             pool: BufPool::default(),
             later: VecDeque::new(),
+            in_later: false,
             lent: None,
             todo: Todo::default(),
             head: Vec::new(),
@@ -152,6 +156,7 @@ impl Core {
         if self.replies.client(id).is_some() {
             self.stats.worker.curr_connections.sub(1);
             self.replies.close(id);
+            self.drop_unwanted();
         }
     }
 
@@ -304,7 +309,10 @@ impl Core {
         let Some(client) = self.replies.client_mut(id) else {
             return;
         };
-        client.blocked = false;
+        client.blocked = client.dialogues > 0;
+        if client.blocked {
+            return;
+        }
         if client.input.len() < client.need {
             return;
         }
@@ -437,57 +445,6 @@ impl Core {
         {
             client.closing = true;
         }
-    }
-
-    /// Has memory looked at soon, if that isn't due anyway.
-    #[inline]
-    fn watch_budget(&mut self) {
-        if self.budget_at == u64::MAX {
-            self.budget_at = self.now + BUDGET_PERIOD;
-            self.timer = self.timer.min(self.budget_at);
-        }
-    }
-
-    /// Closes the clients that hold most while the worker holds more than it may.
-    pub(super) fn enforce_budget(&mut self) {
-        let limit = self.routing.snapshot.settings.worker_bytes;
-        let conns: usize = self.conns.iter().map(|(_, up)| up.conn.buffered()).sum();
-        let frames: usize = self.frames.iter().map(|(_, frame)| frame.held()).sum();
-        let mut total = conns + frames;
-        let mut sizes: Vec<(usize, u32)> = Vec::new();
-        for id in self.replies.ids() {
-            let bytes = self.replies.held_by(id);
-            total += bytes;
-            if bytes > BACKLOG {
-                sizes.push((bytes, id));
-            }
-        }
-        self.stats.worker.buffered_bytes.set(total as u64);
-        self.budget_at = if total > 0 {
-            self.now + BUDGET_PERIOD
-        } else {
-            u64::MAX
-        };
-        self.overloaded = total > limit;
-        if total <= limit {
-            return;
-        }
-        sizes.sort_unstable();
-        let (before, mut closed) = (total, 0u64);
-        while total > limit
-            && let Some((bytes, id)) = sizes.pop()
-        {
-            self.replies.break_client(id);
-            total -= bytes;
-            closed += 1;
-        }
-        self.stats.worker.closed_connections.add(closed);
-        tracing::warn!(
-            bytes = before,
-            limit,
-            closed,
-            "the worker is at its memory bound (limits.worker_bytes); closed the clients that hold the most"
-        );
     }
 
     /// A random number for jitter (xorshift64).

@@ -268,6 +268,7 @@ impl Core {
         let mut hub = super::hub::Hub {
             replies: &mut self.replies,
             frames: &mut self.frames,
+            dialogues: &mut self.dialogues,
             later: &mut self.later,
             ready: false,
             lent: self.lent.as_ref(),
@@ -394,24 +395,13 @@ impl Core {
             self.timer = self.timer.min(until);
         }
         for to in waiting {
-            if streaming == Some(to) && self.replies.cut(to) {
-                self.frames_forget(to);
+            if streaming == Some(to) && to.dialogue().is_none() && self.replies.cut(to) {
+                self.forget_frame(to);
                 continue;
             }
             self.fail(to, kind);
         }
         self.retire(destination_id);
-    }
-
-    fn frames_forget(&mut self, to: Ticket) {
-        if to.frame != Ticket::NO_FRAME
-            && self
-                .frames
-                .get(to.frame as usize)
-                .is_some_and(|frame| frame.answers(to))
-        {
-            self.frames.remove(to.frame as usize);
-        }
     }
 
     /// How many destinations are in service and out of it.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::core::{Core, Routing};
-use super::hub::{Frame, Retained};
 use crate::client::replies::{LongGet, Mute, Shape};
 use crate::protocol::error::ErrorKind;
 use crate::protocol::meta::{self, MAX_DECODED};
@@ -11,8 +10,7 @@ use crate::protocol::request::{
     Evicted, Get, GetCommand, Meta, MetaCommand, Refused, Request, Store,
 };
 use crate::protocol::write;
-use crate::route::exec::Plan;
-use crate::route::tree::{NodeId, Step};
+use crate::route::tree::Step;
 use crate::upstream::conn::{Asking, Class, Ticket};
 
 /// A command for one server.
@@ -28,16 +26,6 @@ pub(super) enum Op<'a> {
         /// What a meta reply must carry; see [`crate::upstream::conn::Conn::command`].
         guard: &'a [u8],
     },
-}
-
-impl Op<'_> {
-    /// Whether it looks an item up.
-    pub(super) fn is_get(&self) -> bool {
-        match self {
-            Op::Get(..) => true,
-            Op::Command { head, .. } => head.starts_with(b"mg "),
-        }
-    }
 }
 
 /// A get of up to this many keys is asked for at once, whatever the client's replies have been like.
@@ -122,7 +110,7 @@ impl Core {
     }
 
     /// memcached drops the old value when a new one is too large. Nobody waits for this.
-    fn evict(&mut self, evicted: &Evicted<'_>) {
+    pub(super) fn evict(&mut self, evicted: &Evicted<'_>) {
         let mut head = std::mem::take(&mut self.head);
         head.clear();
         let mut scratch = [0; MAX_DECODED];
@@ -361,7 +349,7 @@ impl Core {
     }
 
     #[inline]
-    fn send_to_pool(&mut self, pool: u32, to: Ticket, key: &[u8], op: Op<'_>) {
+    pub(super) fn send_to_pool(&mut self, pool: u32, to: Ticket, key: &[u8], op: Op<'_>) {
         match pick(&self.routing, pool, key) {
             Some((destination, coalesce)) => match self.connection(destination, key) {
                 Ok(conn) => self.enqueue(conn, to, key, op, coalesce),
@@ -371,78 +359,15 @@ impl Core {
         }
     }
 
-    fn send_framed(&mut self, node: NodeId, to: Ticket, key: &[u8], op: Op<'_>) {
-        let routing = Arc::clone(&self.routing);
-        let mut plan = Plan::default();
-        let get = op.is_get();
-        let Some(pool) = plan.start(&routing.snapshot.tree, node, key, get) else {
-            return self.fail(to, ErrorKind::NoServer);
-        };
-        let frame = self.frames.insert(Frame {
-            routing,
-            plan,
-            to,
-            get,
-            retained: Retained::new(key, op),
-            copy: Vec::new(),
-            copying: None,
-        }) as u32;
-        self.send_to_pool(pool, Ticket { frame, ..to }, key, op);
-        self.run_later();
-    }
-
-    /// Sends a framed request on to another pool of the routing it began with.
-    pub(super) fn resend(&mut self, frame_id: u32, pool: u32) {
-        let Some(frame) = self.frames.get_mut(frame_id as usize) else {
-            return;
-        };
-        let to = Ticket {
-            frame: frame_id,
-            ..frame.to
-        };
-        let retained = std::mem::take(&mut frame.retained);
-        let routing = Arc::clone(&frame.routing);
-        let key = retained.key();
-        let sent = pick(&routing, pool, key)
-            .ok_or(ErrorKind::NoServer)
-            .and_then(|(destination, coalesce)| {
-                let conn = self.connection(destination, key)?;
-                self.enqueue(conn, to, key, retained.op(), coalesce);
-                Ok(())
-            });
-        // Back in its place first: where the route goes from here depends on the key.
-        if let Some(frame) = self.frames.get_mut(frame_id as usize) {
-            frame.retained = retained;
-        }
-        if let Err(kind) = sent {
-            self.fail(to, kind);
-        }
-    }
-
-    /// Adds an item that was found in a warm pool to a cold one; nobody waits for it.
-    pub(super) fn copy_item(
-        &mut self,
-        routing: &Routing,
-        pool: u32,
-        key: &[u8],
-        head: &[u8],
-        block: &[u8],
-    ) {
-        if let Some((destination, _)) = pick(routing, pool, key)
-            && let Ok(conn) = self.connection(destination, key)
-        {
-            let op = Op::Command {
-                class: Class::Store,
-                head,
-                block,
-                guard: b"",
-            };
-            self.enqueue(conn, Ticket::NOBODY, key, op, false);
-        }
-    }
-
     #[inline]
-    fn enqueue(&mut self, conn: u32, to: Ticket, key: &[u8], op: Op<'_>, coalesce: bool) {
+    pub(super) fn enqueue(
+        &mut self,
+        conn: u32,
+        to: Ticket,
+        key: &[u8],
+        op: Op<'_>,
+        coalesce: bool,
+    ) {
         let Some(up) = self.conns.get_mut(conn as usize) else {
             return self.fail(to, ErrorKind::NoServer);
         };
@@ -483,7 +408,7 @@ impl Core {
 
 /// The destination that owns a key in a pool, and whether gets may share a line there.
 #[inline]
-fn pick(routing: &Routing, pool: u32, key: &[u8]) -> Option<(u32, bool)> {
+pub(super) fn pick(routing: &Routing, pool: u32, key: &[u8]) -> Option<(u32, bool)> {
     let settings = routing.snapshot.pools.get(pool as usize)?;
     let server = settings.selector.select(key);
     let destination = *routing.destinations.get(pool as usize)?.get(server)?;

@@ -1,4 +1,5 @@
-//! Where replies from servers go: to the client's place in line, or to a route that decides on them.
+//! Where replies from servers go: to the client's place in line, to a route that decides on them, or to a
+//! dialogue.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,139 +7,34 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::core::{Core, Routing};
-use super::dispatch::Op;
+use super::dialogue::Answer;
+use super::dialogues::{Dialogues, Parts};
+use super::frame::Frame;
 use crate::client::replies::Replies;
 use crate::protocol::error::ErrorKind;
-use crate::protocol::request::GetCommand;
 use crate::protocol::response::{self, Kind};
-use crate::route::exec::{Next, Outcome, Plan};
-use crate::route::tree::Reason;
-use crate::upstream::conn::{Class, ReplyKind, Sink, Ticket};
-use crate::worker::buf::Lent;
-
-/// A request whose route decides on replies.
-#[derive(Debug)]
-pub struct Frame {
-    pub(super) routing: Arc<Routing>,
-    pub(super) plan: Plan,
-    /// Who gets the answer.
-    pub(super) to: Ticket,
-    pub(super) get: bool,
-    pub(super) retained: Retained,
-    /// A value that is to be copied, as far as it has arrived.
-    pub(super) copy: Vec<u8>,
-    /// Where it is to be copied, and for how long it lives there.
-    pub(super) copying: Option<(u32, u32)>,
-}
-
-impl Frame {
-    /// Bytes of memory it holds.
-    pub(super) fn held(&self) -> usize {
-        self.copy.len() + self.retained.held()
-    }
-
-    /// Whether this is the frame of that ticket, and not one that has taken its place. The serial is not
-    /// enough: each key of a get has a frame.
-    pub(super) fn answers(&self, to: Ticket) -> bool {
-        let to = Ticket {
-            frame: Ticket::NO_FRAME,
-            ..to
-        };
-        self.to == to
-    }
-}
-
-/// A command kept so that it can be sent again.
-#[derive(Debug, Default)]
-pub(super) struct Retained {
-    key: Vec<u8>,
-    form: Form,
-}
-
-#[derive(Debug)]
-enum Form {
-    Get(GetCommand, i32),
-    Command {
-        class: Class,
-        head: Vec<u8>,
-        block: Vec<u8>,
-        guard: Vec<u8>,
-    },
-}
-
-impl Default for Form {
-    fn default() -> Form {
-        Form::Get(GetCommand::Get, 0)
-    }
-}
-
-impl Retained {
-    pub(super) fn new(key: &[u8], op: Op<'_>) -> Retained {
-        Retained {
-            key: key.to_vec(),
-            form: match op {
-                Op::Get(command, exptime) => Form::Get(command, exptime),
-                Op::Command {
-                    class,
-                    head,
-                    block,
-                    guard,
-                } => Form::Command {
-                    class,
-                    head: head.to_vec(),
-                    block: block.to_vec(),
-                    guard: guard.to_vec(),
-                },
-            },
-        }
-    }
-
-    fn held(&self) -> usize {
-        self.key.len()
-            + match &self.form {
-                Form::Get(..) => 0,
-                Form::Command { head, block, .. } => head.len() + block.len(),
-            }
-    }
-
-    pub(super) fn key(&self) -> &[u8] {
-        &self.key
-    }
-
-    fn is_text_get(&self) -> bool {
-        matches!(self.form, Form::Get(..))
-    }
-
-    pub(super) fn op(&self) -> Op<'_> {
-        match &self.form {
-            Form::Get(command, exptime) => Op::Get(*command, *exptime),
-            Form::Command {
-                class,
-                head,
-                block,
-                guard,
-            } => Op::Command {
-                class: *class,
-                head,
-                block,
-                guard,
-            },
-        }
-    }
-}
+use crate::route::big_value::{is_flagged, without_flags};
+use crate::route::exec::{CopyTo, Next, Outcome, Sort, Target};
+use crate::route::tree::{NodeId, Reason};
+use crate::upstream::conn::{ReplyKind, Sink, Ticket};
+use crate::worker::buf::{LARGE, Lent};
 
 /// What can't be done while a connection's replies are being read.
 #[derive(Debug)]
 pub enum Later {
-    /// Ask another pool.
+    /// Send a request on.
     Resend {
         /// The frame.
         frame: u32,
-        /// The pool.
-        pool: u32,
+        /// Where to.
+        target: Target,
     },
     /// Add an item to a pool.
     Copy(Box<Copying>),
+    /// Put a value together.
+    Join(Box<Parts>),
+    /// Look after a dialogue.
+    Poll(u32),
 }
 
 /// An item to be added to a pool: its `VALUE` line and block as received.
@@ -147,14 +43,14 @@ pub struct Copying {
     routing: Arc<Routing>,
     key: Vec<u8>,
     value: Vec<u8>,
-    pool: u32,
-    exptime: u32,
+    to: CopyTo,
 }
 
 /// Takes the replies of one connection.
 pub(super) struct Hub<'a> {
     pub(super) replies: &'a mut Replies,
     pub(super) frames: &'a mut Slab<Frame>,
+    pub(super) dialogues: &'a mut Dialogues,
     pub(super) later: &'a mut VecDeque<Later>,
     pub(super) ready: bool,
     /// What the bytes of this read may be referred to in.
@@ -166,16 +62,22 @@ enum Decision {
     Deliver(Ticket),
     /// As `Deliver`, and the value is to be copied.
     DeliverAndCopy(Ticket),
+    /// The value's parts are to be put together by this node.
+    Join(NodeId, Option<CopyTo>),
     /// The route goes on.
     GoesOn,
 }
 
+fn plain(to: Ticket) -> Ticket {
+    Ticket {
+        frame: Ticket::NO_FRAME,
+        ..to
+    }
+}
+
 impl Hub<'_> {
     fn decide(&mut self, to: Ticket, outcome: Outcome) -> Decision {
-        let plain = Ticket {
-            frame: Ticket::NO_FRAME,
-            ..to
-        };
+        let plain = plain(to);
         let Some(frame) = self
             .frames
             .get_mut(to.frame as usize)
@@ -183,20 +85,26 @@ impl Hub<'_> {
         else {
             return Decision::Deliver(plain);
         };
+        let wanted = match plain.dialogue() {
+            None => self.replies.wanted(plain),
+            Some(_) => self.dialogues.wanted(plain),
+        };
         // Once a value to be copied has begun, its route is over: only the copy depends on how it ends.
-        if frame.copying.is_some() || !self.replies.wanted(plain) {
+        if frame.copying.is_some() || !wanted {
             self.frames.remove(to.frame as usize);
             return Decision::Deliver(plain);
         }
         let tree = &frame.routing.snapshot.tree;
         match frame
             .plan
-            .next(tree, frame.retained.key(), frame.get, outcome)
+            .next(tree, frame.retained.key(), frame.sort, outcome)
         {
-            Next::Ask(pool) => {
+            Next::Ask(target) => {
+                // Of the reply that has failed.
+                frame.ignored = None;
                 self.later.push_back(Later::Resend {
                     frame: to.frame,
-                    pool,
+                    target,
                 });
                 Decision::GoesOn
             }
@@ -204,48 +112,90 @@ impl Hub<'_> {
                 self.frames.remove(to.frame as usize);
                 Decision::Deliver(plain)
             }
-            Next::AnswerAndCopy { pool, exptime } => {
-                frame.copying = Some((pool, exptime));
+            Next::AnswerAndCopy(copy) => {
+                frame.copying = Some(copy);
                 Decision::DeliverAndCopy(plain)
             }
+            Next::Join(node, copy) => Decision::Join(node, copy),
         }
     }
 
     /// The value in the frame is complete: it is copied once the connection's replies are read.
     fn copy(&mut self, frame_id: u32) {
         if let Some(frame) = self.frames.try_remove(frame_id as usize)
-            && let Some((pool, exptime)) = frame.copying
+            && let Some(to) = frame.copying
         {
             self.later.push_back(Later::Copy(Box::new(Copying {
                 routing: frame.routing,
-                key: frame.retained.key,
+                key: frame.retained.key().to_vec(),
                 value: frame.copy,
-                pool,
-                exptime,
+                to,
             })));
         }
     }
 
-    fn copying(&mut self, to: Ticket) -> Option<&mut Frame> {
+    fn frame(&mut self, to: Ticket) -> Option<&mut Frame> {
         self.frames
             .get_mut(to.frame as usize)
-            .filter(|frame| frame.copying.is_some() && frame.answers(to))
+            .filter(|frame| frame.answers(to))
+    }
+
+    fn copying(&mut self, to: Ticket) -> Option<&mut Frame> {
+        self.frame(to).filter(|frame| frame.copying.is_some())
     }
 
     fn framed_reply(&mut self, to: Ticket, kind: ReplyKind, bytes: &[u8]) {
-        let get = self
-            .frames
-            .get(to.frame as usize)
-            .is_some_and(|frame| frame.get);
+        let frame = self.frames.get(to.frame as usize);
+        let get = frame.is_some_and(|frame| frame.sort == Sort::Get);
         let outcome = match kind {
-            ReplyKind::Value => Outcome::Hit,
             ReplyKind::Line(Kind::MetaMiss) if get => Outcome::Miss,
-            ReplyKind::Line(_) if get => Outcome::Hit,
-            ReplyKind::Line(_) => Outcome::Done,
+            ReplyKind::Line(_) if !get => Outcome::Done,
+            _ => Outcome::Hit,
         };
+        if outcome == Outcome::Hit && frame.is_some_and(Frame::has_joined) {
+            self.hit_below_big_values(to, kind, bytes);
+        } else {
+            self.decided_reply(to, kind, bytes, bytes, outcome);
+        }
+    }
+
+    /// What is found below a node that puts values together may be such a value's metadata, and may have flags that
+    /// the client has not asked for.
+    #[cold]
+    fn hit_below_big_values(&mut self, to: Ticket, kind: ReplyKind, bytes: &[u8]) {
+        let frame = self.frame(to);
+        let joins = frame.as_ref().is_some_and(|frame| frame.joins());
+        let added_flags = frame.is_some_and(|frame| frame.added_flags);
+        let outcome = match joins && is_flagged(bytes) {
+            true => Outcome::Metadata,
+            false => Outcome::Hit,
+        };
+        let mut cleaned = Vec::new();
+        let mut shown = bytes;
+        if added_flags
+            && matches!(kind, ReplyKind::Line(Kind::MetaValue(_)))
+            && let Some((_, used)) = response::line(bytes)
+        {
+            without_flags(bytes, &mut cleaned);
+            cleaned.extend_from_slice(bytes.get(used..).unwrap_or_default());
+            shown = &cleaned;
+        }
+        self.decided_reply(to, kind, bytes, shown, outcome);
+    }
+
+    /// Lets the route decide on a reply; the client is shown it as `shown`.
+    #[inline(always)] // It is most of what a framed reply costs, and has two callers.
+    fn decided_reply(
+        &mut self,
+        to: Ticket,
+        kind: ReplyKind,
+        bytes: &[u8],
+        shown: &[u8],
+        outcome: Outcome,
+    ) {
         match self.decide(to, outcome) {
             Decision::GoesOn => {}
-            Decision::Deliver(to) => self.plain_reply(to, kind, bytes),
+            Decision::Deliver(plain) => self.pass_reply(plain, kind, shown),
             Decision::DeliverAndCopy(plain) => {
                 if kind == ReplyKind::Value {
                     if let Some(frame) = self.copying(to) {
@@ -256,9 +206,31 @@ impl Hub<'_> {
                     // A meta reply need not carry the flags that a copy would have to have.
                     self.frames.try_remove(to.frame as usize);
                 }
-                self.plain_reply(plain, kind, bytes);
+                self.pass_reply(plain, kind, shown);
+            }
+            Decision::Join(node, copy) => {
+                let copy = copy.filter(|_| kind == ReplyKind::Value);
+                self.join(to, node, copy, bytes.to_vec());
             }
         }
+    }
+
+    /// Metadata has been found.
+    fn join(&mut self, to: Ticket, node: NodeId, copy: Option<CopyTo>, reply: Vec<u8>) {
+        let Some(frame) = self.frame(to) else {
+            return;
+        };
+        let copying = copy.map(|to| {
+            Box::new(Copying {
+                routing: Arc::clone(&frame.routing),
+                key: frame.retained.key().to_vec(),
+                value: reply.clone(),
+                to,
+            })
+        });
+        self.later.extend(copying.map(Later::Copy));
+        let parts = Box::new(Parts { to, node, reply });
+        self.later.push_back(Later::Join(parts));
     }
 
     #[inline]
@@ -269,15 +241,139 @@ impl Hub<'_> {
         }
     }
 
+    #[inline]
+    fn pass_reply(&mut self, to: Ticket, kind: ReplyKind, bytes: &[u8]) {
+        if to.dialogue().is_none() {
+            self.plain_reply(to, kind, bytes);
+        } else {
+            self.answer_dialogue(to, kind, bytes);
+        }
+    }
+
+    #[cold]
+    fn answer_dialogue(&mut self, to: Ticket, kind: ReplyKind, bytes: &[u8]) {
+        let answer = match kind {
+            ReplyKind::Value => Answer::Value(bytes.to_vec()),
+            ReplyKind::Line(kind) => Answer::Line(kind, bytes.to_vec()),
+        };
+        self.dialogues.answer(to, answer, self.later);
+    }
+
     /// The request failed without an answer.
     pub(super) fn fail(&mut self, to: Ticket, kind: ErrorKind) {
         if to.frame == Ticket::NO_FRAME {
             return self.replies.fail(to, kind);
         }
         match self.decide(to, Outcome::Failed(reason(kind))) {
-            Decision::GoesOn => {}
-            Decision::Deliver(to) | Decision::DeliverAndCopy(to) => self.replies.fail(to, kind),
+            Decision::GoesOn | Decision::Join(..) => {}
+            Decision::Deliver(to) | Decision::DeliverAndCopy(to) => match to.dialogue() {
+                None => self.replies.fail(to, kind),
+                Some(_) => {
+                    let answer = Answer::Failed(kind);
+                    self.dialogues.answer(to, answer, self.later);
+                }
+            },
         }
+    }
+
+    /// A dialogue has ended with this answer.
+    pub(super) fn conclude(&mut self, to: Ticket, answer: Answer) {
+        let get = self.frame(to).is_some_and(|f| f.sort == Sort::Get);
+        let (kind, bytes) = match answer {
+            Answer::Value(bytes) => (ReplyKind::Value, bytes),
+            Answer::Line(kind, bytes) => (ReplyKind::Line(kind), bytes),
+            Answer::Miss => return self.miss(to),
+            Answer::Error(line) => return self.error(to, &line),
+            Answer::Failed(kind) => return self.fail(to, kind),
+        };
+        let outcome = match kind {
+            ReplyKind::Line(Kind::MetaMiss) if get => Outcome::Miss,
+            ReplyKind::Line(_) if !get => Outcome::Done,
+            _ => Outcome::Hit,
+        };
+        let to = match to.frame {
+            Ticket::NO_FRAME => to,
+            _ => match self.decide(to, outcome) {
+                Decision::GoesOn | Decision::Join(..) => return,
+                Decision::Deliver(plain) => plain,
+                Decision::DeliverAndCopy(plain) => {
+                    // Its parts are where they belong; as one item it would be too large.
+                    self.frames.try_remove(to.frame as usize);
+                    plain
+                }
+            },
+        };
+        if to.dialogue().is_some() || bytes.len() < LARGE {
+            return self.pass_reply(to, kind, &bytes);
+        }
+        let whole = Arc::new(bytes);
+        self.replies.start(to, whole.len());
+        self.replies.chunk(to, &whole, Some(&whole));
+        self.replies.end(to);
+    }
+
+    fn framed_start(&mut self, to: Ticket, mut total: usize, head: &[u8]) {
+        let mut cleaned = Vec::new();
+        let mut shown = head;
+        if let Some(frame) = self.frame(to) {
+            // Metadata is short.
+            if frame.joins() && is_flagged(head) {
+                frame.ignored = Some(head.into());
+                return;
+            }
+            if frame.added_flags {
+                without_flags(head, &mut cleaned);
+                total = total + cleaned.len() - head.len();
+                shown = &cleaned;
+            }
+        }
+        // A hit always ends a route that asks for one.
+        let _ = self.decide(to, Outcome::Hit);
+        if let Some(frame) = self.copying(to) {
+            if frame.retained.is_text_get() {
+                frame.copy.extend_from_slice(head);
+            } else {
+                // A meta reply need not carry the flags that a copy would have to have.
+                self.frames.try_remove(to.frame as usize);
+            }
+        }
+        if to.dialogue().is_some() {
+            return self.dialogues.start(to, total, shown);
+        }
+        self.replies.start(to, total);
+        self.replies.chunk(to, shown, None);
+    }
+
+    fn framed_chunk(&mut self, to: Ticket, bytes: &[u8]) {
+        if let Some(frame) = self.frame(to) {
+            if frame.ignored.is_some() {
+                return;
+            }
+            if frame.copying.is_some() {
+                frame.copy.extend_from_slice(bytes);
+            }
+        }
+        if to.dialogue().is_some() {
+            return self.dialogues.chunk(to, bytes);
+        }
+        self.replies.chunk(to, bytes, self.lent);
+    }
+
+    fn framed_end(&mut self, to: Ticket) {
+        let ignored = self.frame(to).and_then(|frame| frame.ignored.take());
+        if let Some(head) = ignored {
+            if let Decision::Join(node, _) = self.decide(to, Outcome::Metadata) {
+                self.join(to, node, None, head.into_vec());
+            }
+            return;
+        }
+        if self.copying(to).is_some() {
+            self.copy(to.frame);
+        }
+        if to.dialogue().is_some() {
+            return self.dialogues.end(to, self.later);
+        }
+        self.replies.end(to);
     }
 }
 
@@ -297,7 +393,10 @@ impl Sink for Hub<'_> {
             return self.replies.miss(to);
         }
         if let Decision::Deliver(to) = self.decide(to, Outcome::Miss) {
-            self.replies.miss(to);
+            match to.dialogue() {
+                None => self.replies.miss(to),
+                Some(_) => self.dialogues.answer(to, Answer::Miss, self.later),
+            }
         }
     }
 
@@ -310,33 +409,24 @@ impl Sink for Hub<'_> {
         }
     }
 
-    fn start(&mut self, to: Ticket, total: usize) {
+    fn start(&mut self, to: Ticket, total: usize, head: &[u8]) {
         if to.frame != Ticket::NO_FRAME {
-            // A hit always ends a route that asks for one.
-            let _ = self.decide(to, Outcome::Hit);
-            if self
-                .copying(to)
-                .is_some_and(|frame| !frame.retained.is_text_get())
-            {
-                // A meta reply need not carry the flags that a copy would have to have.
-                self.frames.try_remove(to.frame as usize);
-            }
+            return self.framed_start(to, total, head);
         }
         self.replies.start(to, total);
+        self.replies.chunk(to, head, None);
     }
 
     fn chunk(&mut self, to: Ticket, bytes: &[u8]) {
-        if to.frame != Ticket::NO_FRAME
-            && let Some(frame) = self.copying(to)
-        {
-            frame.copy.extend_from_slice(bytes);
+        if to.frame != Ticket::NO_FRAME {
+            return self.framed_chunk(to, bytes);
         }
         self.replies.chunk(to, bytes, self.lent);
     }
 
     fn end(&mut self, to: Ticket) {
-        if to.frame != Ticket::NO_FRAME && self.copying(to).is_some() {
-            self.copy(to.frame);
+        if to.frame != Ticket::NO_FRAME {
+            return self.framed_end(to);
         }
         self.replies.end(to);
     }
@@ -351,8 +441,14 @@ impl Sink for Hub<'_> {
             Outcome::Failed(Reason::Error)
         };
         match self.decide(to, outcome) {
-            Decision::GoesOn => {}
-            Decision::Deliver(to) | Decision::DeliverAndCopy(to) => self.replies.error(to, line),
+            Decision::GoesOn | Decision::Join(..) => {}
+            Decision::Deliver(to) | Decision::DeliverAndCopy(to) => match to.dialogue() {
+                None => self.replies.error(to, line),
+                Some(_) => {
+                    let answer = Answer::Error(line.to_vec());
+                    self.dialogues.answer(to, answer, self.later);
+                }
+            },
         }
     }
 
@@ -366,6 +462,7 @@ impl Core {
         Hub {
             replies: &mut self.replies,
             frames: &mut self.frames,
+            dialogues: &mut self.dialogues,
             later: &mut self.later,
             ready: false,
             lent: None,
@@ -381,13 +478,34 @@ impl Core {
 
     /// Does what had to wait while replies were being read, in the order in which it came up: updates of one
     /// key that fail over together must arrive in their order.
+    #[inline]
     pub(super) fn run_later(&mut self) {
-        while let Some(later) = self.later.pop_front() {
-            match later {
-                Later::Resend { frame, pool } => self.resend(frame, pool),
-                Later::Copy(copy) => self.copy_value(&copy),
-            }
+        if !self.later.is_empty() || self.dialogues.may_ask() {
+            self.work_off_later();
         }
+    }
+
+    fn work_off_later(&mut self) {
+        // What is done here may want to have it done; it is, when its turn comes.
+        if self.in_later {
+            return;
+        }
+        self.in_later = true;
+        loop {
+            while let Some(later) = self.later.pop_front() {
+                match later {
+                    Later::Resend { frame, target } => self.resend(frame, target),
+                    Later::Copy(copy) => self.copy_value(&copy),
+                    Later::Join(parts) => self.join_parts(*parts),
+                    Later::Poll(id) => self.poll_dialogue(id),
+                }
+            }
+            if !self.dialogues.may_ask() {
+                break;
+            }
+            self.ask_for_dialogues();
+        }
+        self.in_later = false;
     }
 
     fn copy_value(&mut self, copy: &Copying) {
@@ -407,11 +525,11 @@ impl Core {
         head.push(b' ');
         head.extend_from_slice(flags);
         head.push(b' ');
-        head.extend_from_slice(number.format(copy.exptime).as_bytes());
+        head.extend_from_slice(number.format(copy.to.1).as_bytes());
         head.push(b' ');
         head.extend_from_slice(number.format(block.len().saturating_sub(2)).as_bytes());
         head.extend_from_slice(b"\r\n");
-        self.copy_item(&copy.routing, copy.pool, &copy.key, &head, block);
+        self.copy_item(&copy.routing, copy.to.0, &copy.key, &head, block);
         self.head = head;
     }
 

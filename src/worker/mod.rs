@@ -4,11 +4,17 @@
 //! has the buffers that both work on, [`accept`] hands new connections to the least loaded worker, [`socket`] has the sockets themselves.
 
 pub mod accept;
+mod big_value;
+mod budget;
 pub mod buf;
 pub mod core;
 mod destinations;
+mod dialogue;
+mod dialogues;
 mod dispatch;
 pub mod driver;
+mod frame;
+mod framed;
 mod hub;
 #[cfg(test)]
 mod large_tests;

@@ -9,6 +9,7 @@
 //!
 //! `MODEL_CASES=50000 cargo test --release --lib model_tests` runs for longer.
 
+mod big_values;
 mod cases;
 mod checks;
 mod client;

@@ -218,6 +218,7 @@ fn every_key_of_the_schema_is_read() {
                 "a route with `type = \"prefix\"`" => ("route = { type = \"prefix\",", "}"),
                 "a route with `type = \"failover\"`" => ("route = { type = \"failover\",", "}"),
                 "a route with `type = \"warm-up\"`" => ("route = { type = \"warm-up\",", "}"),
+                "a route with `type = \"big-value\"`" => ("route = { type = \"big-value\",", "}"),
                 "[pools.NAME]" => ("[pools.a]\n", ""),
                 "[pools.NAME.tko]" => ("[pools.a.tko]\n", ""),
                 "[pools.NAME.queue]" => ("[pools.a.queue]\n", ""),

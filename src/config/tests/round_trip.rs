@@ -90,6 +90,20 @@ fn route() -> impl Strategy<Value = Route> {
                 prefixes: prefixes.into_iter().collect(),
                 default
             }),
+            (
+                boxed.clone(),
+                (1usize << 10)..=(128 << 20),
+                1usize..=1000,
+                any::<bool>()
+            )
+                .prop_map(|(child, split_threshold, batch_size, hide_reply_flag)| {
+                    Route::BigValue {
+                        child,
+                        split_threshold,
+                        batch_size,
+                        hide_reply_flag,
+                    }
+                }),
             (boxed.clone(), boxed, 0u32..=2_592_000).prop_map(|(cold, warm, exptime)| {
                 Route::WarmUp {
                     cold,
@@ -118,6 +132,17 @@ fn fit(route: Route, pools: usize) -> Route {
                 .map(|child| fit(child, pools))
                 .collect(),
             on,
+        },
+        Route::BigValue {
+            child,
+            split_threshold,
+            batch_size,
+            hide_reply_flag,
+        } => Route::BigValue {
+            child: Box::new(fit(*child, pools)),
+            split_threshold,
+            batch_size,
+            hide_reply_flag,
         },
         Route::WarmUp {
             cold,

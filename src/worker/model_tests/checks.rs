@@ -102,11 +102,12 @@ impl Sim {
         }
         for server in &self.servers {
             for (key, item) in &server.store.items {
-                self.env.check_value(key, &item.value, true);
+                self.env.check_item(key, item);
             }
         }
         assert!(self.core.frames.is_empty(), "frames are left");
         assert!(self.core.later.is_empty());
+        assert!(self.core.dialogues.is_empty(), "dialogues are left");
         for (_, up) in &self.core.conns {
             assert_eq!(up.conn.buffered(), 0);
         }

@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use super::env::{Env, STATS, VERSION};
 use super::oracle::{Belief, Op, Said};
 use super::plan::Tight;
+use crate::route::big_value::FLAG;
 
 /// A request whose reply is still to come.
 pub struct Pending {
@@ -271,7 +272,8 @@ impl Client {
     fn observe(&mut self, env: &Env, pending: &Pending, index: usize, op: &Op, said: &Said) {
         let (key, before) = &pending.keys[index];
         // At its memory bound the worker refuses large values.
-        let crowded = matches!(env.setup.limits, Tight::WorkerBytes(_)) && op.is_put();
+        let crowded = matches!(env.setup.limits, Tight::WorkerBytes(_))
+            && (op.is_put() || env.may_refuse_gets());
         let disturbed = pending.is_disturbed(env, index) || crowded;
         if let Said::Hit { value: Some(v), .. } = said {
             env.check_value(key, v, true);
@@ -320,7 +322,7 @@ impl Client {
                 .find(|n| pending.keys[*n].0 == words[1])
                 .unwrap_or_else(|| panic!("not asked for: {}", text(line)));
             let said = Said::Hit {
-                flags: Some(number(words[2]) as u32),
+                flags: Some(env.flags(number(words[2]) as u32, len)),
                 value: Some(block[..len].to_vec()),
                 cas: words.get(4).map(|word| number(word)),
             };
@@ -336,7 +338,7 @@ impl Client {
             "a get ended in {}",
             text(line)
         );
-        let mut excused = !failed;
+        let mut excused = !failed || env.may_refuse_gets();
         for index in 0..pending.keys.len() {
             let Some(said) = got.get(&index) else {
                 let (key, _) = &pending.keys[index];
@@ -371,7 +373,7 @@ impl Client {
             let get = matches!(meta.op, Op::Get);
             assert!(!get || !env.setup.miss_on_errors, "{}", text(line));
             if get {
-                let disturbed = pending.is_disturbed(env, index);
+                let disturbed = pending.is_disturbed(env, index) || env.may_refuse_gets();
                 assert!(disturbed, "mg failed for no reason: {}", text(line));
             }
             return Said::Failed;
@@ -410,6 +412,10 @@ impl Client {
                     assert_eq!(word.first(), Some(&name), "{}", text(line));
                     match name {
                         b'f' => item_flags = Some(number(&word[1..]) as u32),
+                        b's' => {
+                            let size = number(&word[1..]) as usize;
+                            assert!(block.as_ref().is_none_or(|block| block.len() == size));
+                        }
                         b'c' => cas = Some(number(&word[1..])),
                         _ => {}
                     }
@@ -422,6 +428,11 @@ impl Client {
             (Op::Get, b"EN") => Said::Miss,
             (Op::Get, b"HD" | b"VA") => {
                 assert_eq!(code == b"VA", meta.flags.iter().any(|flag| flag == b"v"));
+                // Without the value it is the item that is shown.
+                item_flags = item_flags.map(|flags| match &block {
+                    Some(block) => env.flags(flags, block.len()),
+                    None => flags & !FLAG,
+                });
                 Said::Hit {
                     flags: item_flags,
                     value: block,

@@ -8,9 +8,11 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
 
+use super::memcached::Item;
 use super::oracle::{Rules, records};
-use super::plan::{Fault, Setup, Shape};
+use super::plan::{Fault, Setup, Shape, Tight};
 use crate::config::{Config, Route};
+use crate::route::big_value::{FLAG, Metadata};
 use crate::route::compile::Snapshot;
 use crate::stats;
 use crate::worker::core::Local;
@@ -109,6 +111,7 @@ impl Env {
                     decides = true;
                     todo.extend([&**cold, &**warm]);
                 }
+                Route::BigValue { child, .. } => todo.push(child),
             }
         }
         (pools, decides)
@@ -138,7 +141,12 @@ impl Env {
         let mut hasher = DefaultHasher::new();
         self.epoch.hash(&mut hasher);
         let figures = self.figures.lock().unwrap();
-        for server in self.servers(key) {
+        let servers = match self.setup.threshold() {
+            None => self.servers(key),
+            // The parts of a value may be anywhere.
+            Some(_) => (0..self.setup.servers).collect(),
+        };
+        for server in servers {
             self.injected[server].hash(&mut hasher);
             for (_, f) in figures.iter().filter(|(name, _)| number_of(name) == server) {
                 for counter in [
@@ -172,6 +180,38 @@ impl Env {
                 Shape::Failover { on_miss } => on_miss && self.setup.faults,
                 _ => false,
             },
+            in_parts: self.setup.threshold().is_some(),
+        }
+    }
+
+    /// Whether the worker may lack the memory to put a value together.
+    pub fn may_refuse_gets(&self) -> bool {
+        matches!(self.setup.limits, Tight::WorkerBytes(_)) && self.setup.threshold().is_some()
+    }
+
+    /// The flags of a value as the client set them; checks that they say whether it is stored in parts.
+    pub fn flags(&self, flags: u32, len: usize) -> u32 {
+        let hide = self.setup.route == Shape::BigValue { hide: true };
+        let marked = flags & FLAG != 0;
+        match self.setup.threshold() {
+            Some(most) if len > most && !hide => assert!(marked, "not stored in parts"),
+            _ => assert!(!marked, "a mark that is not to be seen"),
+        }
+        flags & !FLAG
+    }
+
+    /// Panics unless an item of a server is what may be there.
+    pub fn check_item(&self, key: &[u8], item: &Item) {
+        let Some(most) = self.setup.threshold() else {
+            return self.check_value(key, &item.value, true);
+        };
+        let is_part = key.split(|b| *b == b':').count() > 3;
+        if item.flags & FLAG != 0 {
+            assert!(!is_part && Metadata::parse(&item.value).is_some());
+        } else if is_part {
+            assert!((1..=most).contains(&item.value.len()));
+        } else {
+            self.check_value(key, &item.value, true);
         }
     }
 

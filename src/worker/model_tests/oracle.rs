@@ -84,6 +84,8 @@ pub struct Rules {
     pub vanish: bool,
     /// Items may appear, and a hit need not be where updates go (a pool that only gets fall back on).
     pub appear: bool,
+    /// Values are stored in parts: one that has lost a part can't be read, but is there.
+    pub in_parts: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -130,7 +132,8 @@ impl Belief {
             if rules.vanish && !states.contains(&None) {
                 states.push(None);
             }
-            if states.len() > MANY || (rules.appear && states.contains(&None)) {
+            let hollow = rules.in_parts && rules.vanish && *said == Said::Miss;
+            if states.len() > MANY || (rules.appear && states.contains(&None)) || hollow {
                 self.states = None;
             }
         }

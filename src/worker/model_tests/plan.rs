@@ -72,6 +72,10 @@ pub enum Shape {
     WarmUp,
     WarmUpOfFailover,
     FailoverOfWarmUps { on_miss: bool },
+    BigValue { hide: bool },
+    BigValueOfFailover,
+    FailoverOfBigValue,
+    BigValueOfWarmUp,
 }
 
 /// Which bounds are so small that they are met.
@@ -223,6 +227,9 @@ fn shape() -> impl Strategy<Value = Shape> {
         1 => Just(Shape::WarmUp),
         1 => Just(Shape::WarmUpOfFailover),
         1 => any::<bool>().prop_map(|on_miss| Shape::FailoverOfWarmUps { on_miss }),
+        2 => any::<bool>().prop_map(|hide| Shape::BigValue { hide }),
+        1 => Just(Shape::BigValueOfFailover),
+        1 => Just(Shape::FailoverOfBigValue),
     ]
 }
 
@@ -354,6 +361,27 @@ impl Setup {
         if self.big { 150_000 } else { 20_000 }
     }
 
+    /// Values over this many bytes are stored in parts, if any are.
+    pub fn threshold(&self) -> Option<usize> {
+        let size = if self.big { 36_000 } else { 500 };
+        match self.route {
+            Shape::BigValue { .. }
+            | Shape::BigValueOfFailover
+            | Shape::BigValueOfWarmUp
+            | Shape::FailoverOfBigValue => Some(size),
+            _ => None,
+        }
+    }
+
+    fn in_parts(&self, child: Route, hide_reply_flag: bool) -> Route {
+        Route::BigValue {
+            child: Box::new(child),
+            split_threshold: self.threshold().unwrap_or(usize::MAX),
+            batch_size: 1 + (self.seed % 5) as usize,
+            hide_reply_flag,
+        }
+    }
+
     /// The configuration after so many reloads; `variant` is what changes.
     pub fn config(&self, variant: usize) -> Config {
         let all: Vec<usize> = (0..self.servers).collect();
@@ -448,6 +476,20 @@ impl Setup {
             Shape::FailoverOfWarmUps { on_miss } => Route::Failover {
                 children: vec![warm_up(1, 2), warm_up(2, 0), Route::Pool(0)],
                 on: reasons(on_miss),
+            },
+            Shape::BigValue { hide } => self.in_parts(Route::Pool(0), hide),
+            Shape::BigValueOfFailover => {
+                let on = FailoverOn::DEFAULT.to_vec();
+                let children = vec![Route::Pool(1), Route::Pool(2)];
+                self.in_parts(Route::Failover { children, on }, false)
+            }
+            Shape::BigValueOfWarmUp => self.in_parts(warm_up(1, 2), false),
+            Shape::FailoverOfBigValue => Route::Failover {
+                children: vec![
+                    self.in_parts(Route::Pool(1), false),
+                    self.in_parts(Route::Pool(2), false),
+                ],
+                on: FailoverOn::DEFAULT.to_vec(),
             },
         };
         config.flush_all = self.flush;

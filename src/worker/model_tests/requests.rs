@@ -132,7 +132,7 @@ impl Client {
         }
     }
 
-    fn send(&mut self, env: &Env, bytes: &[u8], ask: Ask, keys: &[&[u8]]) {
+    pub fn send(&mut self, env: &Env, bytes: &[u8], ask: Ask, keys: &[&[u8]]) {
         self.outgoing.extend(bytes);
         self.woken = true;
         for key in keys {
@@ -244,6 +244,8 @@ impl Client {
         // Appended to a number, a record would make a mixture.
         let command = match numeric(&key) {
             Some(_) if command != "add" && command != "replace" => "set",
+            // Added to the metadata of a value in parts, it makes it unreadable.
+            None if env.setup.threshold().is_some() && command.ends_with("pend") => "set",
             _ => command,
         };
         let (head, op, block) = self.item(env, command, key.clone(), None, rng);
@@ -310,7 +312,8 @@ impl Client {
             }
             _ => {
                 let mut mode = *rng.pick(&["set", "set", "add", "replace", "append", "prepend"]);
-                if numeric(&key).is_some() && mode != "add" && mode != "replace" {
+                let alone = numeric(&key).is_some() || env.setup.threshold().is_some();
+                if alone && mode != "add" && mode != "replace" {
                     mode = "set";
                 }
                 let cas = self.seen_cas.iter().rev().find(|(k, _)| *k == key);

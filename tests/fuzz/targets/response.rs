@@ -94,10 +94,10 @@ impl Sink for Answers {
         }
         self.settle(to, Outcome::Reply(bytes.to_vec()));
     }
-    fn start(&mut self, to: Ticket, total: usize) {
+    fn start(&mut self, to: Ticket, total: usize, head: &[u8]) {
         let Some(place) = self.place(to) else { return };
         assert_eq!(self.asked[place].outcome, Outcome::Waits);
-        self.asked[place].outcome = Outcome::Begun(total, Vec::new());
+        self.asked[place].outcome = Outcome::Begun(total, head.to_vec());
     }
     fn chunk(&mut self, to: Ticket, bytes: &[u8]) {
         let Some(place) = self.place(to) else { return };

@@ -1,0 +1,488 @@
+//! The dialogues of a worker: polled, their asks sent, their answers collected.
+//!
+//! Asks go out along the routes like any other request and are answered through a ticket that names the dialogue.
+//! How much goes out at a time is bounded: [`MAX_OPEN`] asks of all dialogues together, and for each destination as
+//! many and as many bytes as half a queue takes, so that a value in parts fills no queue, neither
+//! for itself nor for others. What has to wait is sent when answers have made room; every ask is answered or
+//! times out, so there will be room.
+//!
+//! Invariants: a dialogue ends once, with one answer for its request, or is dropped because nobody waits for that;
+//! answers for one that is gone, told apart by serial number, are thrown away. An update that takes a dialogue
+//! holds its client's later requests back, which would else overtake it.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use slab::Slab;
+
+use super::core::{Core, Routing};
+use super::dialogue::{Answer, Ask, Dialogue, Handle};
+use super::dispatch::pick;
+use super::frame::Frame;
+use super::hub::Later;
+use crate::protocol::error::ErrorKind;
+use crate::protocol::response;
+use crate::route::exec::{Plan, Target};
+use crate::route::tree::{NodeId, Step};
+use crate::upstream::conn::Ticket;
+
+/// Asks of all dialogues of a worker that may be under way.
+const MAX_OPEN: usize = 1024;
+
+/// Bytes of a command line besides its key, at most.
+const COMMAND: usize = 64;
+
+/// The most that is set aside at once for an answer that has been announced, in bytes.
+const ROOM: usize = 1 << 20;
+
+/// A found value whose parts are to be put together.
+#[derive(Debug)]
+pub struct Parts {
+    /// The framed request that found it.
+    pub(super) to: Ticket,
+    /// The node that knows how.
+    pub(super) node: NodeId,
+    /// What was found.
+    pub(super) reply: Vec<u8>,
+}
+
+/// An ask under way.
+#[derive(Debug)]
+struct Open {
+    number: u32,
+    destination: Option<u32>,
+    bytes: usize,
+}
+
+/// What is under way to a destination.
+#[derive(Debug, Default)]
+struct Outgoing {
+    asks: usize,
+    bytes: usize,
+}
+
+/// A large answer as far as it has arrived.
+#[derive(Debug)]
+struct Arriving {
+    number: u32,
+    bytes: Vec<u8>,
+    /// It is longer than values may be, and not kept.
+    too_large: bool,
+}
+
+/// A dialogue under way.
+struct Running {
+    serial: u32,
+    /// What it is for.
+    to: Ticket,
+    /// The client's request at the bottom of that.
+    root: Ticket,
+    routing: Arc<Routing>,
+    /// Not there while it is polled.
+    future: Option<Dialogue>,
+    handle: Handle,
+    /// Its client waits for it before it asks on.
+    holds_client: bool,
+    unsent: VecDeque<(u32, Ask)>,
+    open: Vec<Open>,
+    arriving: Vec<Arriving>,
+    /// It is to be polled.
+    due: bool,
+    /// It is in [`Dialogues::waiting`].
+    waits: bool,
+}
+
+impl Running {
+    fn held(&self) -> usize {
+        let unsent: usize = self.unsent.iter().map(|(_, ask)| ask.what.held()).sum();
+        let arriving: usize = self.arriving.iter().map(|one| one.bytes.len()).sum();
+        self.handle.talk().held() + unsent + arriving
+    }
+}
+
+/// All dialogues of a worker.
+#[derive(Default)]
+pub struct Dialogues {
+    running: Slab<Running>,
+    serial: u32,
+    /// Asks under way.
+    open: usize,
+    /// What is under way, by destination.
+    outgoing: HashMap<u32, Outgoing>,
+    /// Dialogues with asks that have not been sent.
+    waiting: VecDeque<u32>,
+    /// There may be room for asks of theirs.
+    has_room: bool,
+}
+
+impl std::fmt::Debug for Dialogues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} dialogues, {} asks", self.running.len(), self.open)
+    }
+}
+
+impl Dialogues {
+    fn live(&mut self, to: Ticket) -> Option<&mut Running> {
+        let running = self.running.get_mut(to.dialogue()? as usize)?;
+        (running.serial == to.serial).then_some(running)
+    }
+
+    /// Whether the dialogue of this ticket still goes on.
+    pub(super) fn wanted(&mut self, to: Ticket) -> bool {
+        self.live(to).is_some()
+    }
+
+    /// Whether none is under way.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.open == 0 && self.outgoing.is_empty()
+    }
+
+    /// Whether asks wait and may be sent.
+    #[inline]
+    pub(super) fn may_ask(&self) -> bool {
+        self.has_room && !self.waiting.is_empty()
+    }
+
+    /// An ask has its answer.
+    pub(super) fn answer(&mut self, to: Ticket, answer: Answer, later: &mut VecDeque<Later>) {
+        let Some(running) = self.live(to) else {
+            return;
+        };
+        running.arriving.retain(|one| one.number != to.index);
+        let place = running.open.iter().position(|open| open.number == to.index);
+        let Some(open) = place.map(|place| running.open.swap_remove(place)) else {
+            return;
+        };
+        running.handle.talk().answer(to.index, answer);
+        if !std::mem::replace(&mut running.due, true) {
+            later.extend(to.dialogue().map(Later::Poll));
+        }
+        self.close(&open);
+    }
+
+    fn close(&mut self, open: &Open) {
+        self.open = self.open.saturating_sub(1);
+        self.has_room = true;
+        if let Some(destination) = open.destination
+            && let Some(outgoing) = self.outgoing.get_mut(&destination)
+        {
+            outgoing.bytes = outgoing.bytes.saturating_sub(open.bytes);
+            outgoing.asks = outgoing.asks.saturating_sub(1);
+            if outgoing.asks == 0 {
+                self.outgoing.remove(&destination);
+            }
+        }
+    }
+
+    /// A large answer begins.
+    pub(super) fn start(&mut self, to: Ticket, total: usize, head: &[u8]) {
+        if let Some(running) = self.live(to) {
+            let max_value = running.routing.snapshot.settings.parse.max_value;
+            let too_large = total > max_value.saturating_add(response::MAX_LINE);
+            let mut bytes = Vec::new();
+            if !too_large {
+                bytes.reserve_exact(total.min(ROOM));
+                bytes.extend_from_slice(head);
+            }
+            running.arriving.push(Arriving {
+                number: to.index,
+                bytes,
+                too_large,
+            });
+        }
+    }
+
+    /// More of it.
+    pub(super) fn chunk(&mut self, to: Ticket, bytes: &[u8]) {
+        let arriving = self.live(to).and_then(|running| {
+            let mut all = running.arriving.iter_mut();
+            all.find(|one| one.number == to.index)
+        });
+        if let Some(arriving) = arriving.filter(|one| !one.too_large) {
+            arriving.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// The end of it. No dialogue asks for anything but values that could be as large.
+    pub(super) fn end(&mut self, to: Ticket, later: &mut VecDeque<Later>) {
+        let Some(running) = self.live(to) else {
+            return;
+        };
+        let mut all = running.arriving.iter();
+        if let Some(place) = all.position(|one| one.number == to.index) {
+            let arrived = running.arriving.swap_remove(place);
+            let answer = match arrived.too_large {
+                true => Answer::Failed(ErrorKind::TooLarge),
+                false => Answer::Value(arrived.bytes),
+            };
+            self.answer(to, answer, later);
+        }
+    }
+
+    fn remove(&mut self, id: u32) -> Option<Running> {
+        let running = self.running.try_remove(id as usize)?;
+        for open in &running.open {
+            self.close(open);
+        }
+        Some(running)
+    }
+
+    /// Bytes of memory held by each, with the client's request that it is for.
+    pub(super) fn held(&self) -> impl Iterator<Item = (Ticket, usize)> {
+        let all = self.running.iter();
+        all.map(|(_, running)| (running.root, running.held()))
+    }
+}
+
+/// What came of an attempt to send an ask.
+enum Attempt {
+    Sent,
+    /// There is no room for it now.
+    Waits,
+}
+
+impl Core {
+    /// Starts a dialogue for a request, on the routing that this has begun with. It runs when
+    /// [`Core::run_later`] does.
+    pub(super) fn begin_dialogue(
+        &mut self,
+        to: Ticket,
+        routing: &Arc<Routing>,
+        holds_client: bool,
+        make: impl FnOnce(Handle) -> Dialogue,
+    ) {
+        if !self.is_wanted(to) {
+            return self.forget_frame(to);
+        }
+        let root = match self.dialogues.live(to) {
+            Some(outer) => outer.root,
+            None => to,
+        };
+        let holds_client = holds_client && to.dialogue().is_none();
+        if holds_client {
+            self.hold_client(root, true);
+        }
+        let handle = Handle::default();
+        self.dialogues.serial = self.dialogues.serial.wrapping_add(1);
+        let id = self.dialogues.running.insert(Running {
+            serial: self.dialogues.serial,
+            to,
+            root,
+            routing: Arc::clone(routing),
+            future: Some(make(handle.clone())),
+            handle,
+            holds_client,
+            unsent: VecDeque::new(),
+            open: Vec::new(),
+            arriving: Vec::new(),
+            due: true,
+            waits: false,
+        });
+        self.later.push_back(Later::Poll(id as u32));
+    }
+
+    fn is_wanted(&mut self, to: Ticket) -> bool {
+        match to.dialogue() {
+            None => self.replies.wanted(to),
+            Some(_) => self.dialogues.wanted(to),
+        }
+    }
+
+    /// Nothing that the client has sent behind such an update is executed before that is done.
+    fn hold_client(&mut self, root: Ticket, hold: bool) {
+        if let Some(id) = self.replies.client_of(root)
+            && let Some(client) = self.replies.client_mut(id)
+        {
+            if hold {
+                client.dialogues += 1;
+                client.blocked = true;
+            } else {
+                client.dialogues = client.dialogues.saturating_sub(1);
+            }
+        }
+    }
+
+    pub(super) fn forget_frame(&mut self, to: Ticket) {
+        if self
+            .frames
+            .get(to.frame as usize)
+            .is_some_and(|frame| frame.answers(to))
+        {
+            self.frames.remove(to.frame as usize);
+        }
+    }
+
+    /// Lets a dialogue go on with what it has heard.
+    pub(super) fn poll_dialogue(&mut self, id: u32) {
+        let Some(running) = self.dialogues.running.get_mut(id as usize) else {
+            return;
+        };
+        running.due = false;
+        let to = running.to;
+        if !self.is_wanted(to) {
+            return self.drop_dialogue(id);
+        }
+        let Some(running) = self.dialogues.running.get_mut(id as usize) else {
+            return;
+        };
+        let Some(mut future) = running.future.take() else {
+            return;
+        };
+        match Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => self.end_dialogue(id, answer),
+            Poll::Pending => {
+                running.future = Some(future);
+                running.unsent.append(&mut running.handle.talk().asks);
+                if running.unsent.is_empty() && running.open.is_empty() {
+                    tracing::error!("a dialogue waits for nothing");
+                    return self.end_dialogue(id, Answer::Failed(ErrorKind::NoServer));
+                }
+                if !running.unsent.is_empty() && !std::mem::replace(&mut running.waits, true) {
+                    self.dialogues.waiting.push_back(id);
+                    self.dialogues.has_room = true;
+                }
+            }
+        }
+    }
+
+    fn end_dialogue(&mut self, id: u32, answer: Answer) {
+        let Some(running) = self.dialogues.remove(id) else {
+            return;
+        };
+        if running.holds_client {
+            self.hold_client(running.root, false);
+        }
+        // Other failures have been counted where they happened.
+        if let Answer::Failed(kind @ ErrorKind::TooLarge) = answer {
+            self.stats.errors.count(kind);
+            self.stats.worker.errors.inc();
+        }
+        self.hub().conclude(running.to, answer);
+    }
+
+    fn drop_dialogue(&mut self, id: u32) {
+        if let Some(running) = self.dialogues.remove(id) {
+            if running.holds_client {
+                self.hold_client(running.root, false);
+            }
+            self.forget_frame(running.to);
+        }
+    }
+
+    /// Drops the dialogues that nobody waits for any more.
+    pub(super) fn drop_unwanted(&mut self) {
+        if self.dialogues.running.is_empty() {
+            return;
+        }
+        let all = self.dialogues.running.iter();
+        let all: Vec<(u32, Ticket)> = all.map(|(id, one)| (id as u32, one.root)).collect();
+        for (id, root) in all {
+            if !self.replies.wanted(root) {
+                self.drop_dialogue(id);
+            }
+        }
+        // There may be room for the asks of others.
+        self.run_later();
+    }
+
+    /// Sends what dialogues ask, as far as there is room.
+    pub(super) fn ask_for_dialogues(&mut self) {
+        self.dialogues.has_room = false;
+        for _ in 0..self.dialogues.waiting.len() {
+            let Some(id) = self.dialogues.waiting.pop_front() else {
+                return;
+            };
+            let waits = loop {
+                match self.ask_next(id) {
+                    None => break false,
+                    Some(Attempt::Waits) => break true,
+                    Some(Attempt::Sent) => {}
+                }
+            };
+            if let Some(running) = self.dialogues.running.get_mut(id as usize) {
+                running.waits = waits;
+                if waits {
+                    self.dialogues.waiting.push_back(id);
+                }
+            }
+        }
+    }
+
+    /// Sends a dialogue's next ask; `None` if it has none.
+    fn ask_next(&mut self, id: u32) -> Option<Attempt> {
+        let running = self.dialogues.running.get(id as usize)?;
+        let (number, ask) = running.unsent.front()?;
+        if self.dialogues.open >= MAX_OPEN {
+            return Some(Attempt::Waits);
+        }
+        let routing = Arc::clone(&running.routing);
+        let tree = &routing.snapshot.tree;
+        let key = ask.what.key();
+        let sort = ask.what.op().sort(key, tree.splits());
+        let mut plan = Plan::default();
+        let target = match tree.resolve_from(ask.from, key) {
+            Step::Pool(pool) => Some(Target::Pool(pool)),
+            Step::Decide(node) => plan.start(tree, node, key, sort),
+            Step::Nowhere => None,
+        };
+        let destination = match target {
+            Some(Target::Pool(pool)) => pick(&routing, pool, key).map(|(id, _)| id),
+            _ => None,
+        };
+        let bytes = ask.what.held() + COMMAND;
+        if let Some(destination) = destination
+            && !self.has_room_for(destination, bytes)
+        {
+            return Some(Attempt::Waits);
+        }
+        let mut to = Ticket::of_dialogue(id, running.serial, *number);
+        let running = self.dialogues.running.get_mut(id as usize)?;
+        let (number, ask) = running.unsent.pop_front()?;
+        running.open.push(Open {
+            number,
+            destination,
+            bytes,
+        });
+        self.dialogues.open += 1;
+        if let Some(destination) = destination {
+            let outgoing = self.dialogues.outgoing.entry(destination).or_default();
+            outgoing.asks += 1;
+            outgoing.bytes += bytes;
+        }
+        let sent = match target {
+            None => Err(ErrorKind::NoServer),
+            Some(Target::Pool(pool)) if plan.is_over() => {
+                self.send_retained(&routing, pool, to, &ask.what)
+            }
+            Some(target) => {
+                let owner = Ticket {
+                    frame: Ticket::NO_FRAME,
+                    ..to
+                };
+                let frame = Frame::new(routing, plan, owner, sort, ask.what);
+                to.frame = self.frames.insert(frame) as u32;
+                self.resend(to.frame, target);
+                Ok(())
+            }
+        };
+        if let Err(kind) = sent {
+            self.fail(to, kind);
+        }
+        Some(Attempt::Sent)
+    }
+
+    /// Whether one ask more, with so many bytes, may be under way to a destination.
+    fn has_room_for(&self, destination: u32, bytes: usize) -> bool {
+        let Some(outgoing) = self.dialogues.outgoing.get(&destination) else {
+            return true;
+        };
+        let destination = self.destinations.get(destination as usize);
+        destination.and_then(Option::as_ref).is_none_or(|to| {
+            outgoing.asks < to.spec.queue_requests / 2
+                && outgoing.bytes + bytes <= to.spec.queue_bytes / 2
+        })
+    }
+}

@@ -1,0 +1,227 @@
+//! A request whose route decides on replies, and the command as it is kept to be sent again.
+
+use std::sync::Arc;
+
+use super::buf::Lent;
+use super::core::Routing;
+use super::dispatch::Op;
+use crate::protocol::request::GetCommand;
+use crate::route::big_value::Update;
+use crate::route::exec::{CopyTo, Plan, Sort};
+use crate::upstream::conn::{Class, Ticket};
+
+/// A request whose route decides on replies.
+#[derive(Debug)]
+pub struct Frame {
+    pub(super) routing: Arc<Routing>,
+    pub(super) plan: Plan,
+    /// Who gets the answer.
+    pub(super) to: Ticket,
+    pub(super) sort: Sort,
+    pub(super) retained: Retained,
+    /// A value that is to be copied, as far as it has arrived.
+    pub(super) copy: Vec<u8>,
+    /// Where it is to be copied, and for how long it lives there.
+    pub(super) copying: Option<CopyTo>,
+    /// The server was asked for flags that the client does not want to see.
+    pub(super) added_flags: bool,
+    /// What arrives is too long for the metadata that its flags say it is: its first line. The rest is ignored.
+    pub(super) ignored: Option<Box<[u8]>>,
+}
+
+impl Frame {
+    #[inline]
+    pub(super) fn new(
+        routing: Arc<Routing>,
+        plan: Plan,
+        to: Ticket,
+        sort: Sort,
+        retained: Retained,
+    ) -> Frame {
+        Frame {
+            routing,
+            plan,
+            to,
+            sort,
+            retained,
+            copy: Vec::new(),
+            copying: None,
+            added_flags: false,
+            ignored: None,
+        }
+    }
+
+    /// Bytes of memory it holds.
+    pub(super) fn held(&self) -> usize {
+        self.copy.len() + self.retained.held()
+    }
+
+    /// Whether it has come by a node that puts values together.
+    #[inline]
+    pub(super) fn has_joined(&self) -> bool {
+        self.plan.has_joined()
+    }
+
+    /// Whether a value that a get finds now would be put together if it is stored in parts.
+    pub(super) fn joins(&self) -> bool {
+        self.plan.joins(&self.routing.snapshot.tree)
+    }
+
+    /// Whether this is the frame of that ticket, and not one that has taken its place. The serial is not
+    /// enough: each key of a get has a frame.
+    pub(super) fn answers(&self, to: Ticket) -> bool {
+        let to = Ticket {
+            frame: Ticket::NO_FRAME,
+            ..to
+        };
+        self.to == to
+    }
+}
+
+/// A command kept so that it can be sent again.
+#[derive(Debug, Default)]
+pub(super) struct Retained {
+    key: Vec<u8>,
+    form: Form,
+}
+
+#[derive(Debug)]
+enum Form {
+    Get(GetCommand, i32),
+    Command {
+        class: Class,
+        head: Vec<u8>,
+        block: Option<Lent>,
+        guard: Vec<u8>,
+    },
+}
+
+impl Default for Form {
+    fn default() -> Form {
+        Form::Get(GetCommand::Get, 0)
+    }
+}
+
+impl Retained {
+    pub(super) fn new(key: &[u8], op: Op<'_>) -> Retained {
+        let form = match op {
+            Op::Get(command, exptime) => Form::Get(command, exptime),
+            Op::Command {
+                class,
+                head,
+                block,
+                guard,
+            } => Form::Command {
+                class,
+                head: head.to_vec(),
+                block: (!block.is_empty()).then(|| Arc::new(block.to_vec())),
+                guard: guard.to_vec(),
+            },
+        };
+        Retained {
+            key: key.to_vec(),
+            form,
+        }
+    }
+
+    /// One key of a retrieval.
+    #[inline]
+    pub(super) fn get(key: Vec<u8>, command: GetCommand, exptime: i32) -> Retained {
+        Retained {
+            key,
+            form: Form::Get(command, exptime),
+        }
+    }
+
+    /// A command with a data block, which ends in `\r\n`.
+    pub(super) fn store(class: Class, key: Vec<u8>, head: Vec<u8>, block: Vec<u8>) -> Retained {
+        Retained {
+            key,
+            form: Form::Command {
+                class,
+                head,
+                block: Some(Arc::new(block)),
+                guard: Vec::new(),
+            },
+        }
+    }
+
+    /// The same command with another line and block.
+    pub(super) fn with(&self, head: Vec<u8>, block: Vec<u8>) -> Retained {
+        let (class, guard) = match &self.form {
+            Form::Get(..) => (Class::Store, Vec::new()),
+            Form::Command { class, guard, .. } => (*class, guard.clone()),
+        };
+        Retained {
+            key: self.key.clone(),
+            form: Form::Command {
+                class,
+                head,
+                block: Some(Arc::new(block)),
+                guard,
+            },
+        }
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.key.len()
+            + match &self.form {
+                Form::Get(..) => 0,
+                Form::Command { head, block, .. } => {
+                    head.len() + block.as_ref().map_or(0, |block| block.len())
+                }
+            }
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The data block, to be referred to.
+    pub(super) fn block(&self) -> Option<&Lent> {
+        match &self.form {
+            Form::Get(..) => None,
+            Form::Command { block, .. } => block.as_ref(),
+        }
+    }
+
+    pub(super) fn is_text_get(&self) -> bool {
+        matches!(self.form, Form::Get(..))
+    }
+
+    pub(super) fn op(&self) -> Op<'_> {
+        match &self.form {
+            Form::Get(command, exptime) => Op::Get(*command, *exptime),
+            Form::Command {
+                class,
+                head,
+                block,
+                guard,
+            } => Op::Command {
+                class: *class,
+                head,
+                block: block.as_ref().map_or(&[], |block| block.as_slice()),
+                guard,
+            },
+        }
+    }
+}
+
+impl Op<'_> {
+    /// What it is to routes. `splits` says whether any of them stores values in parts.
+    pub(super) fn sort(&self, key: &[u8], splits: bool) -> Sort {
+        match self {
+            Op::Get(..) => Sort::Get,
+            Op::Command { head, .. } if head.starts_with(b"mg ") => Sort::Get,
+            Op::Command {
+                class, head, block, ..
+            } => Sort::Update {
+                len: if splits && !block.is_empty() && Update::of(*class, head, key).is_some() {
+                    block.len().saturating_sub(2)
+                } else {
+                    0
+                },
+            },
+        }
+    }
+}

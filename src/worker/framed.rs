@@ -1,0 +1,206 @@
+//! Requests on their way through routes that decide on replies: sent, sent on, copied, stored in parts.
+
+use std::sync::Arc;
+
+use super::big_value::{Joining, Storing, Terms, join, store};
+use super::core::{Core, Routing};
+use super::dialogues::Parts;
+use super::dispatch::{Op, pick};
+use super::frame::{Frame, Retained};
+use crate::protocol::error::ErrorKind;
+use crate::protocol::request::Evicted;
+use crate::route::big_value::{Update, with_flags};
+use crate::route::exec::{Plan, Sort, Target};
+use crate::route::tree::{Node, NodeId};
+use crate::upstream::conn::{Class, Ticket};
+
+impl Core {
+    pub(super) fn send_framed(&mut self, node: NodeId, to: Ticket, key: &[u8], op: Op<'_>) {
+        let routing = Arc::clone(&self.routing);
+        let tree = &routing.snapshot.tree;
+        let sort = op.sort(key, tree.splits());
+        let mut plan = Plan::default();
+        let Some(target) = plan.start(tree, node, key, sort) else {
+            return self.fail(to, ErrorKind::NoServer);
+        };
+        match target {
+            Target::Pool(pool) if plan.is_over() => self.send_to_pool(pool, to, key, op),
+            Target::Pool(pool) if !plan.has_joined() => {
+                let retained = match op {
+                    Op::Get(command, exptime) => Retained::get(key.to_vec(), command, exptime),
+                    Op::Command { .. } => Retained::new(key, op),
+                };
+                let frame = Frame::new(routing, plan, to, sort, retained);
+                let frame = self.frames.insert(frame) as u32;
+                self.send_to_pool(pool, Ticket { frame, ..to }, key, op);
+            }
+            _ => self.send_below_big_values(target, routing, plan, to, sort, key, op),
+        }
+        self.run_later();
+    }
+
+    /// A get below a node that puts values together, or a value that is to be stored in parts.
+    #[cold]
+    #[allow(clippy::too_many_arguments)] // They are the state of its one caller.
+    fn send_below_big_values(
+        &mut self,
+        target: Target,
+        routing: Arc<Routing>,
+        plan: Plan,
+        to: Ticket,
+        sort: Sort,
+        key: &[u8],
+        op: Op<'_>,
+    ) {
+        // Without its flags nobody could tell metadata from a value.
+        let longer = match op {
+            Op::Command { head, .. } if plan.has_joined() => with_flags(head),
+            _ => None,
+        };
+        let mut op = op;
+        if let (Op::Command { head, .. }, Some(longer)) = (&mut op, &longer) {
+            *head = longer;
+        }
+        let retained = Retained::new(key, op);
+        if let Target::Split(node) = target
+            && plan.is_over()
+        {
+            if let Err(kind) = self.split(to, &routing, node, &retained) {
+                self.fail(to, kind);
+            }
+            return;
+        }
+        let mut frame = Frame::new(routing, plan, to, sort, retained);
+        frame.added_flags = longer.is_some();
+        let frame = self.frames.insert(frame) as u32;
+        self.resend(frame, target);
+    }
+
+    /// Sends a framed request on, to another place in the routing it began with.
+    pub(super) fn resend(&mut self, frame_id: u32, target: Target) {
+        let Some(frame) = self.frames.get_mut(frame_id as usize) else {
+            return;
+        };
+        let to = Ticket {
+            frame: frame_id,
+            ..frame.to
+        };
+        let retained = std::mem::take(&mut frame.retained);
+        let routing = Arc::clone(&frame.routing);
+        let sent = match target {
+            Target::Pool(pool) => self.send_retained(&routing, pool, to, &retained),
+            Target::Split(node) => self.split(to, &routing, node, &retained),
+        };
+        // Back in its place first: where the route goes from here depends on the key.
+        if let Some(frame) = self.frames.get_mut(frame_id as usize) {
+            frame.retained = retained;
+        }
+        if let Err(kind) = sent {
+            self.fail(to, kind);
+        }
+    }
+
+    /// Sends a command that has been kept; its block is referred to if that is worth it.
+    pub(super) fn send_retained(
+        &mut self,
+        routing: &Routing,
+        pool: u32,
+        to: Ticket,
+        retained: &Retained,
+    ) -> Result<(), ErrorKind> {
+        let key = retained.key();
+        let (destination, coalesce) = pick(routing, pool, key).ok_or(ErrorKind::NoServer)?;
+        let conn = self.connection(destination, key)?;
+        let lent = std::mem::replace(&mut self.lent, retained.block().cloned());
+        self.enqueue(conn, to, key, retained.op(), coalesce);
+        self.lent = lent;
+        Ok(())
+    }
+
+    /// Adds an item that was found in a warm pool to a cold one; nobody waits for it.
+    pub(super) fn copy_item(
+        &mut self,
+        routing: &Routing,
+        pool: u32,
+        key: &[u8],
+        head: &[u8],
+        block: &[u8],
+    ) {
+        if let Some((destination, _)) = pick(routing, pool, key)
+            && let Ok(conn) = self.connection(destination, key)
+        {
+            let op = Op::Command {
+                class: Class::Store,
+                head,
+                block,
+                guard: b"",
+            };
+            self.enqueue(conn, Ticket::NOBODY, key, op, false);
+        }
+    }
+
+    /// Stores a value in parts.
+    fn split(
+        &mut self,
+        to: Ticket,
+        routing: &Arc<Routing>,
+        node: NodeId,
+        what: &Retained,
+    ) -> Result<(), ErrorKind> {
+        let Op::Command { class, head, .. } = what.op() else {
+            return Err(ErrorKind::NoServer);
+        };
+        let update = Update::of(class, head, what.key()).ok_or(ErrorKind::NoServer)?;
+        let terms = terms(routing, node).ok_or(ErrorKind::NoServer)?;
+        let Some(storing) = Storing::new(terms, update, what) else {
+            // As for any value that is too large, the old one goes.
+            if class == Class::Store && head.starts_with(b"set ") {
+                self.evict(&Evicted {
+                    key: what.key(),
+                    base64: false,
+                });
+            }
+            return Err(ErrorKind::KeyTooLong);
+        };
+        self.begin_dialogue(to, routing, true, |handle| Box::pin(store(handle, storing)));
+        Ok(())
+    }
+
+    /// Puts together a value whose metadata has been found.
+    pub(super) fn join_parts(&mut self, parts: Parts) {
+        let Parts { to, node, reply } = parts;
+        let frame = self.frames.get(to.frame as usize);
+        let Some(frame) = frame.filter(|frame| frame.answers(to)) else {
+            return;
+        };
+        if self.overloaded {
+            return self.fail(to, ErrorKind::Overloaded);
+        }
+        let routing = Arc::clone(&frame.routing);
+        let Some(terms) = terms(&routing, node) else {
+            return self.fail(to, ErrorKind::NoServer);
+        };
+        let max_value = routing.snapshot.settings.parse.max_value;
+        let joining = Joining::new(terms, &frame.retained, reply, frame.added_flags, max_value);
+        self.begin_dialogue(to, &routing, false, |handle| {
+            Box::pin(join(handle, joining))
+        });
+    }
+}
+
+fn terms(routing: &Routing, node: NodeId) -> Option<Terms> {
+    match routing.snapshot.tree.node(node)? {
+        Node::BigValue {
+            child,
+            threshold,
+            batch,
+            hide_flag,
+        } => Some(Terms {
+            child: *child,
+            threshold: *threshold,
+            batch: *batch,
+            hide_flag: *hide_flag,
+        }),
+        _ => None,
+    }
+}
