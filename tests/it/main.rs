@@ -19,6 +19,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod big_values;
 mod both;
 mod bounds;
 mod differential;
