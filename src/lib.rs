@@ -55,6 +55,7 @@ pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod discovery;
 pub mod embedded;
 pub mod hash;
 pub mod log;
