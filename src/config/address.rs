@@ -45,6 +45,9 @@ pub enum ServerAddr {
     },
     /// The path of a unix socket.
     Unix(PathBuf),
+    /// The addresses of one server that was found; tried in turn. Never written in a file. None while its name
+    /// doesn't resolve.
+    Found(Vec<SocketAddr>),
 }
 
 /// Why an address was refused.
@@ -192,6 +195,13 @@ impl fmt::Display for ServerAddr {
             Self::Tcp(addr) => addr.fmt(f),
             Self::Name { host, port } => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Found(addrs) => match addrs.as_slice() {
+                [] => f.write_str("unresolved"),
+                [first, others @ ..] => {
+                    write!(f, "{first}")?;
+                    others.iter().try_for_each(|addr| write!(f, ", {addr}"))
+                }
+            },
         }
     }
 }

@@ -12,6 +12,8 @@
 
 mod address;
 mod diagnostics;
+mod discover;
+mod ordinals;
 mod placement;
 mod pools;
 mod read;
@@ -30,6 +32,8 @@ use std::{fmt, io};
 pub use self::toml::{parse, parse_bytes};
 pub use address::{AddressError, DEFAULT_SOCKET_MODE, Listen, ServerAddr};
 pub use diagnostics::{Diagnostic, Errors, MAX_SHOWN, Severity, Warning};
+pub use discover::{Discover, Dns, IdentityWish, Membership, Source};
+pub use ordinals::{MAX_ORDINALS, Ordinals, OrdinalsError, is_host_name};
 pub use units::{parse_duration, parse_size, show_duration, show_size};
 
 use crate::hash::Placement;
@@ -51,6 +55,8 @@ pub struct Config {
     pub log: Log,
     /// The admin port, if there is one.
     pub admin: Option<Admin>,
+    /// Whom to ask for the names of pools that discover their servers.
+    pub dns: Dns,
     /// Whether `flush_all` is passed on, to every server of every pool; otherwise it is refused.
     pub flush_all: bool,
     /// Whether a get that failed is answered as a miss rather than with an error. Updates always show the error.
@@ -64,8 +70,11 @@ pub struct Config {
 pub struct Pool {
     /// The pool's name; unique.
     pub name: String,
-    /// The servers in the order of the file; at least one, with unique names.
+    /// The servers in the order of the file; at least one, with unique names. For a pool that discovers its
+    /// servers: those that are known, which may be none.
     pub servers: Vec<Server>,
+    /// How the servers are found, if they are not listed.
+    pub discover: Option<Discover>,
     /// How keys are spread; proven good for these servers by building the selector once.
     pub placement: Placement,
     /// How long a request may take from the moment it is queued for its server.
@@ -239,6 +248,7 @@ impl Config {
             limits: Limits::default(),
             log: Log::default(),
             admin: None,
+            dns: Dns::default(),
             flush_all: false,
             miss_on_get_errors: true,
             drain: Duration::from_secs(10),
@@ -259,6 +269,7 @@ impl Pool {
         Self {
             name: name.into(),
             servers,
+            discover: None,
             placement: Placement::default(),
             timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),

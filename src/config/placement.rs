@@ -124,10 +124,16 @@ impl Server {
     /// The server as the placement sees it.
     #[must_use]
     pub fn node(&self) -> Node {
-        let (host, port) = match &self.addr {
-            ServerAddr::Tcp(addr) => (addr.ip().to_string(), addr.port()),
-            ServerAddr::Name { host, port } => (host.clone(), *port),
-            ServerAddr::Unix(path) => (path.display().to_string(), 0),
+        let written = match &self.addr {
+            // Where it was found must not matter: its name alone says where its keys are.
+            ServerAddr::Found(_) => self.name.parse().ok(),
+            addr => Some(addr.clone()),
+        };
+        let (host, port) = match &written {
+            Some(ServerAddr::Tcp(addr)) => (addr.ip().to_string(), addr.port()),
+            Some(ServerAddr::Name { host, port }) => (host.clone(), *port),
+            Some(ServerAddr::Unix(path)) => (path.display().to_string(), 0),
+            Some(ServerAddr::Found(_)) | None => (self.name.clone(), 0),
         };
         Node {
             name: self.name.clone(),

@@ -10,7 +10,7 @@ use ::toml::de::DeValue;
 
 use super::diagnostics::{Report, quoted};
 use super::read::{Entry, Table, entries};
-use super::{Pool, Queue, Server, ServerAddr, Tko, placement, schema, toml};
+use super::{Discover, Pool, Queue, Server, ServerAddr, Tko, discover, placement, schema, toml};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -113,7 +113,20 @@ fn pool(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<Pool> {
         return None;
     }
     let table = entry.table(report, &schema::POOL)?;
-    let servers = servers(report, &table);
+    let discover = table
+        .get("discover")
+        .map(|entry| found(report, &table, &entry));
+    let servers = match &discover {
+        Some(_) => Some(Vec::new()),
+        None => {
+            if let Some(entry) = table.get("membership") {
+                report
+                    .error(entry.key_span, "`membership` goes with `discover`")
+                    .label("listed servers are always members");
+            }
+            servers(report, &table)
+        }
+    };
     let placement = placement::placement(report, &table);
     let mut pool = Pool::new(entry.key, Vec::new());
     let (millisecond, most) = (Duration::from_millis(1), 10 * MINUTE);
@@ -137,13 +150,40 @@ fn pool(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<Pool> {
     );
     let servers = servers.filter(|_| placed)?;
     pool.placement = placement;
+    pool.discover = match discover {
+        Some(discover) => Some(discover?),
+        None => None,
+    };
     pool.servers = servers.into_iter().map(|placed| placed.server).collect();
     Some(pool)
 }
 
+/// `discover`, which takes the place of `servers`.
+fn found(
+    report: &mut Report<'_>,
+    table: &Table<'_, '_>,
+    entry: &Entry<'_, '_>,
+) -> Option<Discover> {
+    let discover = discover::discover(report, table, entry);
+    if let Some(servers) = table.get("servers") {
+        report
+            .error(
+                servers.key_span,
+                "a pool has `servers` or `discover`, not both",
+            )
+            .with_help("for a fixed server beside those that are found, make a pool of each and a route over both");
+        return None;
+    }
+    discover
+}
+
 /// `None` if any server is wrong.
 fn servers(report: &mut Report<'_>, table: &Table<'_, '_>) -> Option<Vec<Placed>> {
-    let entry = table.require(report, "servers", "servers = [\"127.0.0.1:11211\"]")?;
+    let entry = table.require(
+        report,
+        "servers",
+        "servers = [\"127.0.0.1:11211\"], or where they are found: discover = \"NAME.default.svc.cluster.local\"",
+    )?;
     let elements = entry.array(report, "a list of servers")?;
     if elements.is_empty() {
         report

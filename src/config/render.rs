@@ -6,7 +6,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Config, Listen, LogFormat, Pool, Route, Server, show_duration, show_size};
+use super::{
+    Config, Discover, Listen, LogFormat, Membership, Pool, Route, Server, Source, show_duration,
+    show_size,
+};
 
 /// The whole file.
 pub(super) fn config(config: &Config) -> String {
@@ -43,6 +46,16 @@ pub(super) fn config(config: &Config) -> String {
         "format",
         quoted(LogFormat::name(config.log.format)),
     );
+    let dns = &config.dns;
+    text.push_str("\n[dns]\n");
+    if !dns.servers.is_empty() {
+        let servers = dns.servers.iter().map(|addr| quoted(&addr.to_string()));
+        line(&mut text, "servers", list(servers));
+        let search = dns.search.iter().map(|domain| quoted(domain));
+        line(&mut text, "search", list(search));
+    }
+    line(&mut text, "min_ttl", quoted(&show_duration(dns.min_ttl)));
+    line(&mut text, "max_ttl", quoted(&show_duration(dns.max_ttl)));
     if let Some(admin) = &config.admin {
         text.push_str("\n[admin]\n");
         line(&mut text, "listen", quoted(&admin.listen.to_string()));
@@ -52,7 +65,10 @@ pub(super) fn config(config: &Config) -> String {
 
 fn pool(text: &mut String, pool: &Pool) {
     let _ = writeln!(text, "\n[pools.{}]", key(&pool.name));
-    line(text, "servers", list(pool.servers.iter().map(server)));
+    match &pool.discover {
+        Some(found) => discover(text, found),
+        None => line(text, "servers", list(pool.servers.iter().map(server))),
+    }
     let placement = &pool.placement;
     line(text, "distribution", quoted(placement.distribution.name()));
     if let Some(hash) = placement.hash {
@@ -97,6 +113,68 @@ fn pool(text: &mut String, pool: &Pool) {
         "queue.bytes",
         quoted(&show_size(pool.queue.bytes as u64)),
     );
+}
+
+fn discover(text: &mut String, discover: &Discover) {
+    line(text, "discover", list(discover.sources.iter().map(source)));
+    let Membership {
+        hold,
+        hold_top,
+        hold_ip,
+        max_loss,
+        confirm,
+    } = discover.membership;
+    for (key, value) in [
+        ("hold", hold),
+        ("hold_top", hold_top),
+        ("hold_ip", hold_ip),
+        ("confirm", confirm),
+    ] {
+        let key = format!("membership.{key}");
+        line(text, &key, quoted(&show_duration(value)));
+    }
+    line(text, "membership.max_loss", format_args!("{max_loss:?}"));
+}
+
+fn source(source: &Source) -> String {
+    let parts = match source {
+        Source::Service {
+            name,
+            port,
+            port_name,
+            identity,
+        } => {
+            let mut parts = vec![format!("service = {}", quoted(name))];
+            parts.push(format!("port = {port}"));
+            if let Some(port_name) = port_name {
+                parts.push(format!("port_name = {}", quoted(port_name)));
+            }
+            parts.push(format!("identity = {}", quoted(identity.name())));
+            parts
+        }
+        Source::Ordinals { pattern, port } => vec![
+            format!("ordinals = {}", quoted(&pattern.to_string())),
+            format!("port = {port}"),
+        ],
+        Source::Addresses {
+            name,
+            port,
+            identity,
+        } => vec![
+            format!("addresses = {}", quoted(name)),
+            format!("port = {port}"),
+            format!("identity = {}", quoted(identity.name())),
+        ],
+        Source::File(path) => vec![format!("file = {}", quoted(&path.display().to_string()))],
+        Source::Endpoint { host, port } => {
+            let addr = match host.contains(':') {
+                true => format!("[{host}]:{port}"),
+                false => format!("{host}:{port}"),
+            };
+            vec![format!("endpoint = {}", quoted(&addr))]
+        }
+    };
+    format!("{{ {} }}", parts.join(", "))
 }
 
 fn line(text: &mut String, key: &str, value: impl std::fmt::Display) {

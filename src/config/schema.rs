@@ -118,6 +118,12 @@ pub const ROOT: Section = Section {
             "see there",
             "Bounds of memory and of what clients may send.",
         ),
+        key(
+            "dns",
+            "table",
+            "see there",
+            "Whom to ask for names that `discover` gives, and how often.",
+        ),
         key("log", "table", "see there", "What is logged and how."),
         key(
             "admin",
@@ -151,8 +157,20 @@ pub const POOL: Section = Section {
         key(
             "servers",
             "list of addresses or tables",
-            "required",
+            "required, or `discover`",
             "The servers: `\"10.0.0.1:11211\"`, `\"cache-0.example:11211\"` (looked up at each connect), `\"unix:/run/memcached.sock\"`, or a table with a name or a weight.",
+        ),
+        key(
+            "discover",
+            "text, table, or a list of them",
+            "required, or `servers`",
+            "Where the servers are found, and found again as they come and go: the name of a headless Service (`\"mycache-memcached.default.svc.cluster.local\"`), the ordinals of a StatefulSet (`\"cache-{0..}.cache.default.svc.cluster.local\"`), a file (`\"/etc/ringroad/servers\"`), or a table. Several sources make one pool.",
+        ),
+        key(
+            "membership",
+            "table",
+            "see there",
+            "How long a server that is no longer found keeps its place; with `discover` only.",
         ),
         key(
             "distribution",
@@ -251,6 +269,132 @@ pub const SERVER: Section = Section {
             "number",
             "none",
             "The server's share relative to the others, for the distributions that take weights.",
+        ),
+    ],
+};
+
+/// A source of servers written as a table.
+pub const DISCOVER: Section = Section {
+    heading: "an entry of `discover` as a table",
+    within: "in a source of servers",
+    keys: &[
+        key(
+            "service",
+            "DNS name",
+            "none",
+            "A headless Service: its SRV records name the servers, else its addresses do. One of these five says what the source is.",
+        ),
+        key(
+            "ordinals",
+            "pattern",
+            "none",
+            "The names of a StatefulSet's pods: `\"cache-{0..}.cache.default.svc.cluster.local\"` asks upwards until three in a row are missing, `{0..4}` for these five.",
+        ),
+        key(
+            "addresses",
+            "DNS name",
+            "none",
+            "A name whose addresses are the servers; no SRV records are asked for.",
+        ),
+        key(
+            "file",
+            "path",
+            "none",
+            "A file that is looked at for changes: a server a line (`cache-0=10.0.0.1:11211`), or JSON.",
+        ),
+        key(
+            "endpoint",
+            "address",
+            "none",
+            "A configuration endpoint as of AWS ElastiCache or Google Memorystore, which is asked for `config get cluster`.",
+        ),
+        key(
+            "port",
+            "1 to 65535",
+            "11211",
+            "The servers' port, where SRV records do not say. Not for `file` and `endpoint`, which bring theirs.",
+        ),
+        key(
+            "port_name",
+            "name",
+            "none",
+            "The name of the Service's port, if it has several: asks for `_NAME._tcp.SERVICE`. With `service` only.",
+        ),
+        key(
+            "identity",
+            "\"auto\", \"name\" or \"ip\"",
+            "\"auto\"",
+            "What the ring knows a server by: `auto` the most stable there is (SRV target, name of the address, address), `name` a name or nothing, `ip` the address. With `service` and `addresses` only.",
+        ),
+    ],
+};
+
+/// How long places are kept.
+pub const MEMBERSHIP: Section = Section {
+    heading: "[pools.NAME.membership]",
+    within: "in `membership`",
+    keys: &[
+        key(
+            "hold",
+            "duration up to 24h",
+            "\"10m\"",
+            "How long a server that is no longer found keeps its place; until then its keys are misses and nobody else's move.",
+        ),
+        key(
+            "hold_top",
+            "duration up to 24h",
+            "\"30s\"",
+            "The same for the highest ordinals while all lower ones are found: that is how a StatefulSet is made smaller.",
+        ),
+        key(
+            "hold_ip",
+            "duration up to 24h",
+            "\"30s\"",
+            "The same for servers that are known by their address alone, which come back under another.",
+        ),
+        key(
+            "max_loss",
+            "number from 0 to 1",
+            "0.5",
+            "The share of a pool's servers that may leave at once; more leave only after `confirm`.",
+        ),
+        key(
+            "confirm",
+            "duration up to 24h",
+            "\"1m\"",
+            "How long, and in several answers in a row, a larger part must be missing before it leaves.",
+        ),
+    ],
+};
+
+/// How names are asked for.
+pub const DNS: Section = Section {
+    heading: "[dns]",
+    within: "in `dns`",
+    keys: &[
+        key(
+            "servers",
+            "list of addresses",
+            "those of /etc/resolv.conf",
+            "The DNS servers, such as `[\"10.96.0.10:53\"]`. A change needs a restart.",
+        ),
+        key(
+            "search",
+            "list of domains",
+            "those of /etc/resolv.conf",
+            "Domains in which short names are looked for; with `servers` only. A change needs a restart.",
+        ),
+        key(
+            "min_ttl",
+            "duration from 100ms to 1h",
+            "\"5s\"",
+            "An answer is not asked for again sooner than this, whatever its time to live. A connection that fails has the name asked for at once.",
+        ),
+        key(
+            "max_ttl",
+            "duration from 1s to 24h",
+            "\"5m\"",
+            "An answer is asked for again after this, whatever its time to live.",
         ),
     ],
 };
@@ -500,6 +644,9 @@ pub const SECTIONS: &[Section] = &[
     LISTEN,
     POOL,
     SERVER,
+    DISCOVER,
+    MEMBERSHIP,
+    DNS,
     TKO,
     QUEUE,
     ROUTE_PREFIX,
@@ -517,7 +664,11 @@ pub fn markdown(section: &Section) -> String {
     let mut text = String::from("| key | value | default | meaning |\n|---|---|---|---|\n");
     for key in section.keys {
         let default = match key.default {
-            words if words.starts_with(['"', '[']) || words.bytes().all(|b| b.is_ascii_digit()) => {
+            words
+                if words.starts_with(['"', '['])
+                    || words.parse::<f64>().is_ok()
+                    || words.bytes().all(|b| b.is_ascii_digit()) =>
+            {
                 format!("`{words}`")
             }
             "true" | "false" => format!("`{}`", key.default),

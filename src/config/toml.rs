@@ -9,6 +9,7 @@ use std::time::Duration;
 use ::toml::de::{DeTable, DeValue, Error as SyntaxError};
 
 use super::diagnostics::{Errors, Report, Warning, quoted};
+use super::discover;
 use super::pools::{self, Pools};
 use super::read::{Entry, Table, whole};
 use super::{
@@ -93,6 +94,7 @@ fn root(report: &mut Report<'_>, document: &DeTable<'_>) -> Option<Config> {
         routes::warn_of_thresholds(report, entry.place(), route, limits.max_value);
     }
     let log = log(report, &table);
+    let dns = discover::dns(report, &table);
     Some(Config {
         listen: listen.into_iter().map(|(listen, _)| listen).collect(),
         workers,
@@ -101,6 +103,7 @@ fn root(report: &mut Report<'_>, document: &DeTable<'_>) -> Option<Config> {
         limits,
         log,
         admin,
+        dns,
         flush_all,
         miss_on_get_errors,
         drain,

@@ -531,6 +531,7 @@ impl Driver {
                 });
             }
             ServerAddr::Tcp(addr) => self.open(id, &target, open_tcp(*addr), Vec::new()),
+            ServerAddr::Found(addrs) => self.resolved(id, attempt, Ok(addrs.clone())),
             ServerAddr::Unix(path) => self.open(id, &target, open_unix(path), Vec::new()),
         }
     }

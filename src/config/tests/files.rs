@@ -97,7 +97,15 @@ fn the_examples_show_every_key() {
         for key in section.keys {
             let shown = texts.contains(&format!("{} = ", key.name))
                 || [
-                    "tko", "queue", "limits", "log", "admin", "pools", "prefixes",
+                    "tko",
+                    "queue",
+                    "limits",
+                    "log",
+                    "admin",
+                    "pools",
+                    "prefixes",
+                    "dns",
+                    "membership",
                 ]
                 .contains(&key.name);
             assert!(shown, "`{}` {}", key.name, section.within);

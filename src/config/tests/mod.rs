@@ -46,6 +46,7 @@ fn the_smallest_file_has_every_default() {
         pools: vec![Pool {
             name: "cache".to_owned(),
             servers,
+            discover: None,
             placement: Placement::default(),
             timeout: second,
             connect_timeout: second,
@@ -62,6 +63,7 @@ fn the_smallest_file_has_every_default() {
             },
         }],
         route: Route::Pool(0),
+        dns: Dns::default(),
         limits: Limits {
             max_value: 1 << 20,
             max_get_line: 4 << 20,
@@ -209,22 +211,33 @@ fn odd_files_are_answered() {
 /// Every key of the schema is really read: a date is right nowhere.
 #[test]
 fn every_key_of_the_schema_is_read() {
+    const KINDS: [&str; 5] = ["service", "ordinals", "addresses", "file", "endpoint"];
     for section in schema::SECTIONS {
         for key in section.keys {
             let (before, after) = match section.heading {
                 "top of the file" => ("", ""),
                 "an entry of `listen` as a table" => ("listen = [{", "}]"),
+                "an entry of `discover` as a table" if KINDS.contains(&key.name) => {
+                    ("[pools.a]\ndiscover = [{", "}]")
+                }
+                "an entry of `discover` as a table" => {
+                    ("[pools.a]\ndiscover = [{service = \"a\",", "}]")
+                }
+                "[pools.NAME.membership]" => {
+                    ("[pools.a]\ndiscover = \"a\"\n[pools.a.membership]\n", "")
+                }
                 "an entry of `servers` as a table" => ("[pools.a]\nservers = [{", "}]"),
                 "a route with `type = \"prefix\"`" => ("route = { type = \"prefix\",", "}"),
                 "a route with `type = \"failover\"`" => ("route = { type = \"failover\",", "}"),
                 "a route with `type = \"warm-up\"`" => ("route = { type = \"warm-up\",", "}"),
                 "a route with `type = \"big-value\"`" => ("route = { type = \"big-value\",", "}"),
+                "[pools.NAME]" if key.name == "membership" => ("[pools.a]\ndiscover = \"a\"\n", ""),
                 "[pools.NAME]" => ("[pools.a]\n", ""),
                 "[pools.NAME.tko]" => ("[pools.a.tko]\n", ""),
                 "[pools.NAME.queue]" => ("[pools.a.queue]\n", ""),
                 heading => (heading, ""),
             };
-            let before = if before.starts_with("[l") || before.starts_with("[a") {
+            let before = if before.starts_with('[') {
                 format!("{before}\n")
             } else {
                 before.to_owned()

@@ -62,6 +62,7 @@ prop_compose! {
     fn pool()(
         name in "[a-zA-Z0-9_.-]{1,10}",
         servers in servers(),
+        discover in option::of(discover()),
         placement in placement(),
         (timeout, connect_timeout) in (millis(1..600_000), millis(1..600_000)),
         connections in 1usize..=64,
@@ -71,7 +72,64 @@ prop_compose! {
     ) -> Pool {
         let tko = Tko { after, probe_min, probe_max: probe_min + more };
         let queue = Queue { requests, bytes };
-        Pool { name, servers, placement, timeout, connect_timeout, connections, coalesce, tko, queue }
+        let servers = if discover.is_some() { Vec::new() } else { servers };
+        Pool { name, servers, discover, placement, timeout, connect_timeout, connections, coalesce, tko, queue }
+    }
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    let name = "[a-z0-9]([a-z0-9-]{0,5})(\\.[a-z]{1,5}){0,2}\\.?";
+    let identity = proptest::sample::select(IdentityWish::ALL.as_slice());
+    let pattern = "[a-z]{0,3}-\\{[0-9]{1,2}\\.\\.(1[0-9]{2})?\\}(\\.[a-z]{1,5}){0,2}";
+    prop_oneof![
+        (name, 1u16.., option::of("[a-z]{1,5}"), identity.clone()).prop_map(
+            |(name, port, port_name, identity)| Source::Service {
+                // All digits and dots may be an address.
+                name: format!("x{name}"),
+                port,
+                port_name,
+                identity
+            }
+        ),
+        (pattern, 1u16..).prop_map(|(pattern, port)| Source::Ordinals {
+            pattern: pattern.parse().unwrap(),
+            port
+        }),
+        (name, 1u16.., identity).prop_map(|(name, port, identity)| Source::Addresses {
+            name: format!("x{name}"),
+            port,
+            identity
+        }),
+        "/[a-z \"\\\\é]{0,8}[a-z]".prop_map(|path| Source::File(path.into())),
+        ("[a-z][a-z0-9]{0,8}|::1|10\\.0\\.0\\.1", 1u16..)
+            .prop_map(|(host, port)| Source::Endpoint { host, port }),
+    ]
+}
+
+prop_compose! {
+    fn discover()(
+        sources in vec(source(), 1..3),
+        (hold, hold_top, hold_ip, confirm) in
+            (millis(0..86_400_000), millis(0..86_400_000), millis(0..86_400_000), millis(0..86_400_000)),
+        max_loss in 0.0f64..=1.0,
+    ) -> Discover {
+        let mut unique: Vec<Source> = Vec::new();
+        for source in sources {
+            if !unique.contains(&source) {
+                unique.push(source);
+            }
+        }
+        let membership = Membership { hold, hold_top, hold_ip, max_loss, confirm };
+        Discover { sources: unique, membership }
+    }
+}
+
+prop_compose! {
+    fn dns()(
+        search in vec("[a-z]{1,5}(\\.[a-z]{1,5})?", 0..3),
+        (min_ttl, more) in (millis(1000..3_600_000), millis(0..3_600_000)),
+    ) -> Dns {
+        Dns { servers: Vec::new(), search, min_ttl, max_ttl: min_ttl + more }
     }
 }
 
@@ -174,6 +232,7 @@ prop_compose! {
         (client_requests, max_connections) in (1usize..=1_000_000, 1usize..=1_000_000),
         (client_bytes, worker_bytes) in (64usize << 10..=1 << 30, 1usize << 20..=1 << 36),
         format in proptest::sample::select(LogFormat::ALL),
+        dns in dns(),
     ) -> Config {
         let mut unique: Vec<Pool> = Vec::new();
         for pool in pools {
@@ -187,9 +246,11 @@ prop_compose! {
             max_value, max_get_line, client_requests, client_bytes, worker_bytes, max_connections,
         };
         let admin = port.map(|port| Admin { listen: SocketAddr::from(([127, 0, 0, 1], port + 1)) });
+        let dns = Dns { servers: admin.iter().map(|admin: &Admin| admin.listen).collect(), ..dns };
+        let dns = Dns { search: if dns.servers.is_empty() { Vec::new() } else { dns.search }, ..dns };
         let log = Log { level: "warn,ringroad::config=debug".to_owned(), format };
         let route = fit(route, unique.len());
-        Config { listen, workers, pools: unique, route, limits, log, admin, flush_all, miss_on_get_errors, drain }
+        Config { listen, workers, pools: unique, route, limits, log, admin, dns, flush_all, miss_on_get_errors, drain }
     }
 }
 
