@@ -8,6 +8,16 @@
 //! another address moves no key; membership is not health, which each worker knows for itself; the reducer is a
 //! pure function of answers and times. Nothing here knows clients, requests or the protocol's commands.
 
+mod change;
+mod member;
+pub mod membership;
+pub mod names;
+mod shown;
+
+pub use change::Change;
+pub use member::{Member, Policy, State};
+pub use membership::Membership;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
