@@ -83,10 +83,11 @@ impl Membership {
             Ok(mut shown) => {
                 let known = self.recover(&mut changes);
                 self.round += 1;
+                let before = self.members.len();
                 self.adopt(known, &mut shown);
                 self.see(known, shown, &mut changes);
                 self.miss(known, &mut changes);
-                self.leave(known, &mut changes);
+                self.leave(known, before, &mut changes);
                 self.last_good = Some(self.now);
             }
         }
@@ -306,8 +307,9 @@ impl Membership {
         }
     }
 
-    /// Takes out who was absent for too long.
-    fn leave(&mut self, known: Duration, changes: &mut Vec<Change>) {
+    /// Takes out who was absent for too long. Those who joined with this answer don't make a loss any smaller: the
+    /// guard goes by how many there were `before`.
+    fn leave(&mut self, known: Duration, before: usize, changes: &mut Vec<Change>) {
         let Policy {
             confirm,
             confirm_answers,
@@ -333,9 +335,7 @@ impl Membership {
         self.left
             .retain(|at| known.saturating_sub(*at) < self.policy.confirm);
         let lost = (due.len() + self.left.len()) as f64;
-        let before = (self.members.len() + self.left.len()) as f64;
-        let guarded = lost > max_loss * before;
-        let of = self.members.len();
+        let guarded = lost > max_loss * (before + self.left.len()) as f64;
         let mut held = Vec::new();
         for name in due {
             let Some(member) = self.members.get_mut(&name) else {
@@ -367,7 +367,10 @@ impl Membership {
             changes.push(Change::Left { name: name.0, away });
         }
         if !held.is_empty() {
-            changes.push(Change::HeldBack { names: held, of });
+            changes.push(Change::HeldBack {
+                names: held,
+                of: before,
+            });
         }
     }
 }
