@@ -12,11 +12,13 @@ mod change;
 mod member;
 pub mod membership;
 pub mod names;
+pub mod schedule;
 mod shown;
 
 pub use change::Change;
 pub use member::{Member, Policy, State};
 pub use membership::Membership;
+pub use schedule::{Pace, Schedule};
 
 use std::fmt;
 use std::net::SocketAddr;
