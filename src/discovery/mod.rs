@@ -9,6 +9,8 @@
 //! pure function of answers and times. Nothing here knows clients, requests or the protocol's commands.
 
 mod change;
+pub mod file;
+mod listed;
 mod member;
 pub mod membership;
 pub mod names;
@@ -16,6 +18,7 @@ pub mod schedule;
 mod shown;
 
 pub use change::Change;
+pub use listed::Listed;
 pub use member::{Member, Policy, State};
 pub use membership::Membership;
 pub use schedule::{Pace, Schedule};
