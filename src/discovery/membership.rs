@@ -74,7 +74,8 @@ impl Membership {
         }
     }
 
-    /// Takes in what a source said, at the time it said it; gives what this changed, in the order of names.
+    /// Takes in what a source said, at the time it said it; gives what this changed, each kind in the order
+    /// of names.
     pub fn apply(&mut self, now: Duration, answer: &Answer) -> Vec<Change> {
         self.now = self.now.max(now);
         let mut changes = Vec::new();
