@@ -4,8 +4,9 @@
 #   ./test.sh            everything
 #   ./test.sh --quick    without the suites of client libraries
 #
-# Needed: cargo and a C compiler. What else is missing is installed with apt-get (as root, or through sudo): memcached,
-# to test against; for the client libraries Python, Node.js, Perl, PHP and Ruby, and what those are built with.
+# Needed: cargo and a C compiler. What else is missing is installed with apt-get (as root, or through sudo): memcached
+# and knot, a DNS server, to test against; for the client libraries Python, Node.js, Perl, PHP and Ruby, and what those
+# are built with.
 # The last line says how many tests passed and failed; the exit code is 1 if any failed.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -88,6 +89,7 @@ fi
 need gcc command -v cc
 need libc6-dev has_header stdio.h
 need memcached command -v memcached
+need knot env PATH="$PATH:/usr/sbin:/usr/local/sbin" sh -c 'command -v knotd && command -v knotc'
 if [[ -z $quick && -e tests/clients/run.sh ]]; then
     need libmemcached-tools command -v memccapable
     need libmemcached-dev has_header libmemcached/memcached.h

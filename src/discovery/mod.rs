@@ -9,6 +9,7 @@
 //! pure function of answers and times. Nothing here knows clients, requests or the protocol's commands.
 
 mod change;
+pub mod dns;
 pub mod endpoint;
 pub mod file;
 mod listed;
