@@ -100,10 +100,11 @@ fn select_ring_100() -> Result<u32, String> {
     let (config, _) = config::parse("bench", &text).map_err(|errors| errors.to_string())?;
     let snapshot = Snapshot::compile(&config).map_err(|error| error.to_string())?;
     let pool = snapshot.pools.first().ok_or("no pool")?;
+    let selector = pool.selector.as_ref().ok_or("no servers")?;
     let mut rng = Rng::new(3);
     for _ in 0..OPERATIONS {
         let key = rng.key();
-        std::hint::black_box(metered::metered_select(&pool.selector, key.as_bytes()));
+        std::hint::black_box(metered::metered_select(selector, key.as_bytes()));
     }
     Ok(OPERATIONS)
 }

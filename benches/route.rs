@@ -59,7 +59,7 @@ fn to_server(criterion: &mut Criterion) {
                 match snapshot.tree.resolve(key) {
                     Step::Pool(pool) => {
                         let pool = snapshot.pools.get(pool as usize)?;
-                        Some(pool.selector.select(key))
+                        pool.selector.as_ref().map(|selector| selector.select(key))
                     }
                     _ => None,
                 }

@@ -8,6 +8,8 @@
 
 mod check;
 mod explain;
+mod members;
+mod plan;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -21,6 +23,8 @@ use crate::config::{self, Config, Listen, LoadError, LogFormat, Warning};
 
 pub use check::check;
 pub use explain::explain;
+pub use members::members;
+pub use plan::plan;
 
 /// One memcached endpoint in front of many memcached servers.
 #[derive(Debug, Parser)]
@@ -34,6 +38,8 @@ Examples:
   ringroad check config/ringroad.toml         is this right, what does it mean?
   ringroad run --config config/ringroad.toml  route
   ringroad explain user:42                    which server has this key, and why?
+  ringroad members                            who is in each pool?
+  ringroad plan --add cache-3                 which keys would move?
 
 `ringroad COMMAND --help` has examples for each command."
 )]
@@ -54,6 +60,10 @@ pub enum Command {
     Check(CheckArgs),
     /// Tell which server owns a key, and why
     Explain(ExplainArgs),
+    /// List the members of each pool: name, address, state, share of the keys
+    Members(MembersArgs),
+    /// Tell which keys would move if servers came or went
+    Plan(PlanArgs),
     /// Drive a memcached endpoint and measure it
     Bench(Box<crate::bench::Args>),
     /// Print completions for a shell
@@ -151,8 +161,9 @@ Examples:
   ringroad explain --json user:42 | jq -r '.[].pools[].owner.name'
 
 Without --config it is ringroad.toml or config/ringroad.toml here, or
-/etc/ringroad/ringroad.toml. No server is asked: where a key belongs follows
-from the file alone.")]
+/etc/ringroad/ringroad.toml. No cache server is asked: where a key belongs follows
+from the names of the pool's servers. For a pool that discovers them these are the
+ones of `ringroad members`.")]
 pub struct ExplainArgs {
     /// The configuration file
     #[arg(long, short, value_name = "FILE", env = "RINGROAD_CONFIG", value_hint = clap::ValueHint::FilePath)]
@@ -166,6 +177,57 @@ pub struct ExplainArgs {
     /// The keys
     #[arg(value_name = "KEY", required = true)]
     pub keys: Vec<OsString>,
+}
+
+/// Arguments of `members`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  ringroad members
+  ringroad members --config config/kubernetes.toml --pool cache
+  ringroad members --json | jq -r '.[].members[] | select(.state == \"absent\").name'
+
+The ringroad that runs with this configuration is asked by its admin port. If it
+has none or does not answer, the sources are asked from here, and what only it
+knows (who is absent, ages) is not shown.")]
+pub struct MembersArgs {
+    /// The configuration file
+    #[arg(long, short, value_name = "FILE", env = "RINGROAD_CONFIG", value_hint = clap::ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Only this pool
+    #[arg(long, short, value_name = "POOL")]
+    pub pool: Option<String>,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  ringroad plan --add cache-3
+  ringroad plan --pool cache --add cache-3 --add cache-4
+  ringroad plan --pool cache --remove cache-0
+  ringroad plan --remove cache-0 --add cache-9   one takes another's place
+
+The members are those of `ringroad members`. Nothing is changed.")]
+pub struct PlanArgs {
+    /// The configuration file
+    #[arg(long, short, value_name = "FILE", env = "RINGROAD_CONFIG", value_hint = clap::ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// The pool; not needed if there is just one
+    #[arg(long, short, value_name = "POOL")]
+    pub pool: Option<String>,
+    /// A server that would join, by its name
+    #[arg(long, value_name = "NAME")]
+    pub add: Vec<String>,
+    /// A member that would leave, by its name
+    #[arg(long, value_name = "NAME")]
+    pub remove: Vec<String>,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `completions`.

@@ -18,6 +18,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(args) => app::demo(args),
         Command::Check(args) => cli::check(&args, &mut out, &mut err),
         Command::Explain(args) => cli::explain(&args, &mut out, &mut err),
+        Command::Members(args) => cli::members(&args, &mut out, &mut err),
+        Command::Plan(args) => cli::plan(&args, &mut out, &mut err),
         Command::Bench(args) => {
             bench::run(*args).map_err(|error| Failure::Runtime(error.to_string()))
         }

@@ -62,6 +62,7 @@ impl Local for NoAnswers {
     }
     fn stats(&mut self, _args: &[u8], _out: &mut Vec<u8>) {}
     fn opened(&mut self, _name: &str, _figures: Arc<stats::Destination>) {}
+    fn troubled(&mut self, _name: &str) {}
     fn closed(&mut self, _figures: &Arc<stats::Destination>) {}
 }
 

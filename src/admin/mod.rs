@@ -7,6 +7,7 @@
 //! ([`Bounds`]). It has no password, which is why it listens only where the configuration says so. Requests that
 //! change something are refused when a web page of another origin makes a browser send them.
 
+pub mod client;
 mod pages;
 
 use std::io;
@@ -32,6 +33,8 @@ pub struct Hooks {
     pub ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// The statistics.
     pub stats: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// Who is in each pool.
+    pub members: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// The configuration in force, as text.
     pub config: Arc<dyn Fn() -> String + Send + Sync>,
     /// Reads the configuration file again; says what came of it. It may block and runs on a thread of its own, never

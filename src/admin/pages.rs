@@ -26,6 +26,11 @@ pub const PAGES: &[(&str, &str, &str)] = &[
     ("GET", "/stats", "statistics, JSON"),
     (
         "GET",
+        "/members",
+        "the members of each pool: name, address, state, share of the keys, JSON",
+    ),
+    (
+        "GET",
         "/config",
         "the configuration in force, with every default, TOML",
     ),
@@ -101,6 +106,11 @@ impl Pages {
                 StatusCode::OK,
                 "application/json",
                 &format!("{:#}", (self.hooks.stats)()),
+            ),
+            "/members" => answer(
+                StatusCode::OK,
+                "application/json",
+                &format!("{:#}", (self.hooks.members)()),
             ),
             "/config" => text(StatusCode::OK, &(self.hooks.config)()),
             "/log-level" if read => text(StatusCode::OK, &self.hooks.log.get()),

@@ -24,6 +24,7 @@ fn fixture(bounds: Bounds) -> Fixture {
     let (outcomes, source) = mpsc::channel();
     let source = Mutex::new(source);
     let hooks = Hooks {
+        members: Arc::new(|| serde_json::json!([])),
         ready: {
             let ready = Arc::clone(&ready);
             Arc::new(move || ready.lock().unwrap().clone())

@@ -8,14 +8,22 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use super::follow::Followers;
 use super::listen::{listen, unlink};
-use super::{AppError, Ended, Running};
+use super::{AppError, Ended, Running, members};
 use crate::admin;
 use crate::cli::RunArgs;
 use crate::config::watch::Watcher;
 use crate::config::{self, Config, LoadError, Warning};
+use crate::discovery::dns::Dns;
 use crate::log::{self, LogHandle};
 use crate::worker::accept::accept;
+
+/// How long clients wait for servers to be found at the start, at most.
+const FIRST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// Servers that room is kept for in a pool that discovers them.
+const FOUND: usize = 64;
 
 /// How often the configuration file is looked at.
 const WATCH_PERIOD: Duration = Duration::from_millis(500);
@@ -45,6 +53,7 @@ struct Reloader {
     args: RunArgs,
     watcher: Mutex<Watcher>,
     running: Arc<Running>,
+    followers: Arc<Followers>,
     log: LogHandle,
     config: Mutex<Config>,
 }
@@ -95,6 +104,7 @@ impl Reloader {
                 self.args.apply(&mut config);
                 let config = fit_to_file_limit(config);
                 self.running.apply(&config).map_err(|e| e.to_string())?;
+                self.followers.follow(&config);
                 Ok((config, warnings))
             });
         match applied {
@@ -113,6 +123,8 @@ impl Reloader {
                     ("workers", current.workers != config.workers),
                     ("admin", current.admin != config.admin),
                     ("log.format", current.log.format != config.log.format),
+                    ("dns.servers", current.dns.servers != config.dns.servers),
+                    ("dns.search", current.dns.search != config.dns.search),
                 ] {
                     if changed {
                         text.push_str("; ");
@@ -166,22 +178,30 @@ async fn serve_on(
         .map(listen)
         .collect::<Result<Vec<_>, _>>()?;
     let running = Running::start(&config)?;
+    let followers = Arc::new(Followers::new(Arc::clone(&running), dns(&config.dns)));
+    followers.follow(&config);
     let reloader = source.map(|(args, watcher)| {
         Arc::new(Reloader {
             args,
             watcher: Mutex::new(watcher),
             running: Arc::clone(&running),
+            followers: Arc::clone(&followers),
             log: log.clone(),
             config: Mutex::new(config.clone()),
         })
     });
     let _admin = match &config.admin {
         Some(at) => Some(
-            admin::start(at.listen, hooks(&running, &config, reloader.clone(), log))
-                .map_err(|e| AppError::System("cannot open the admin port (admin.listen)", e))?,
+            admin::start(
+                at.listen,
+                hooks(&running, &followers, &config, reloader.clone(), log),
+            )
+            .map_err(|e| AppError::System("cannot open the admin port (admin.listen)", e))?,
         ),
         None => None,
     };
+    // Clients wait at the door for the first servers, rather than being served errors.
+    let _ = tokio::time::timeout(FIRST_ANSWERS, followers.first_answers()).await;
     let stop = Arc::new(Notify::new());
     let mut accepting = JoinSet::new();
     for listener in listeners {
@@ -194,7 +214,7 @@ async fn serve_on(
     tracing::info!(
         listen = %config.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         pools = config.pools.len(),
-        servers = config.pools.iter().map(|p| p.servers.len()).sum::<usize>(),
+        servers = running.config().pools.iter().map(|p| p.servers.len()).sum::<usize>(),
         workers = running.fleet.members.len(),
         "ringroad {} is ready",
         env!("CARGO_PKG_VERSION"),
@@ -249,8 +269,18 @@ async fn serve_on(
     Ok(())
 }
 
+/// Whom to ask for names.
+pub(super) fn dns(config: &config::Dns) -> Dns {
+    if config.servers.is_empty() {
+        return Dns::from_system();
+    }
+    let search: Vec<&str> = config.search.iter().map(String::as_str).collect();
+    Dns::with_servers(&config.servers, &search)
+}
+
 fn hooks(
     running: &Arc<Running>,
+    followers: &Arc<Followers>,
     config: &Config,
     reloader: Option<Arc<Reloader>>,
     log: LogHandle,
@@ -270,6 +300,7 @@ fn hooks(
                 .to_toml(),
             None => first.clone(),
         }),
+        members: members::hook(running, followers),
         reload: Arc::new(move || match &reloader {
             Some(reloader) => reloader.reload(),
             None => Err("there is no configuration file to read again".to_owned()),
@@ -295,7 +326,13 @@ fn fit_to_file_limit(mut config: Config) -> Config {
     let upstream: usize = config
         .pools
         .iter()
-        .map(|pool| pool.servers.len() * pool.connections * workers)
+        .map(|pool| {
+            let servers = match &pool.discover {
+                Some(_) => pool.servers.len().max(FOUND),
+                None => pool.servers.len(),
+            };
+            servers * pool.connections * workers
+        })
         .sum();
     // Listeners, the log, the event loops, the admin port and its connections.
     let reserve = upstream + config.listen.len() + 8 * workers + 32;

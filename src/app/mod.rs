@@ -6,12 +6,15 @@
 
 mod control;
 mod demo;
+mod follow;
 mod listen;
+pub mod members;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,7 +23,8 @@ use tokio::sync::mpsc;
 pub use control::run;
 pub use demo::demo;
 
-use crate::config::Config;
+use crate::config::{Config, Server};
+use crate::hash::Selector;
 use crate::route::compile::Snapshot;
 use crate::stats::report::{Registry, Reporter};
 use crate::worker::accept::{Fleet, Member};
@@ -64,9 +68,32 @@ pub enum Ended {
 pub struct Running {
     fleet: Arc<Fleet>,
     registry: Arc<Registry>,
-    current: Mutex<Arc<Snapshot>>,
+    current: Mutex<Current>,
     draining: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What is routed by.
+struct Current {
+    snapshot: Arc<Snapshot>,
+    config: Config,
+    /// The servers that were found, by pool.
+    members: BTreeMap<String, Vec<Server>>,
+}
+
+impl Current {
+    /// The configuration with the servers that were found in their pools.
+    fn filled(config: &Config, members: &BTreeMap<String, Vec<Server>>) -> Config {
+        let mut config = config.clone();
+        for pool in &mut config.pools {
+            if pool.discover.is_some()
+                && let Some(servers) = members.get(&pool.name)
+            {
+                pool.servers.clone_from(servers);
+            }
+        }
+        config
+    }
 }
 
 impl Running {
@@ -97,10 +124,15 @@ impl Running {
                 max_clients: AtomicUsize::new(config.limits.max_connections),
             }),
             registry,
-            current: Mutex::new(snapshot),
+            current: Mutex::new(Current {
+                snapshot: Arc::clone(&snapshot),
+                config: config.clone(),
+                members: BTreeMap::new(),
+            }),
             draining: AtomicBool::new(false),
             threads: Mutex::default(),
         });
+        running.report_rings(&snapshot);
         for (index, inbox) in inboxes.into_iter().enumerate() {
             let for_thread = Arc::clone(&running);
             let thread = std::thread::Builder::new()
@@ -169,7 +201,17 @@ impl Running {
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current().snapshot)
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The configuration in force, with the servers that are known.
+    pub fn config(&self) -> Config {
+        let current = self.current();
+        Current::filled(&current.config, &current.members)
     }
 
     /// The figures.
@@ -182,18 +224,77 @@ impl Running {
     /// # Errors
     /// [`AppError::Placement`]; then nothing has changed.
     pub fn apply(&self, config: &Config) -> Result<(), AppError> {
-        let snapshot = Arc::new(Snapshot::compile(config)?);
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&snapshot);
+        let mut current = self.current();
+        let mut members = current.members.clone();
+        members.retain(|name, _| {
+            let pool = config.pools.iter().find(|pool| pool.name == *name);
+            pool.is_some_and(|pool| pool.discover.is_some())
+        });
+        let snapshot = Arc::new(Snapshot::compile(&Current::filled(config, &members))?);
+        *current = Current {
+            snapshot: Arc::clone(&snapshot),
+            config: config.clone(),
+            members,
+        };
+        // While it is locked, so that workers are told in this order.
+        self.tell(&snapshot);
+        drop(current);
         self.fleet
             .max_clients
             .store(config.limits.max_connections, Ordering::Relaxed);
         self.registry
             .max_connections
             .store(config.limits.max_connections as u64, Ordering::Relaxed);
-        for member in &self.fleet.members {
-            member.tell(Command::Apply(Arc::clone(&snapshot)));
-        }
         Ok(())
+    }
+
+    /// These are a pool's servers from now on. Ones that can't be placed change nothing.
+    fn set_members(&self, pool: &str, servers: Vec<Server>) {
+        let mut current = self.current();
+        let before = current.members.insert(pool.to_owned(), servers);
+        match Snapshot::compile(&Current::filled(&current.config, &current.members)) {
+            Ok(snapshot) => {
+                current.snapshot = Arc::new(snapshot);
+                self.tell(&current.snapshot);
+            }
+            Err(error) => {
+                match before {
+                    Some(before) => current.members.insert(pool.to_owned(), before),
+                    None => current.members.remove(pool),
+                };
+                tracing::error!(pool, %error, "the servers that were found can't be used; those before stay");
+            }
+        }
+    }
+
+    /// Has the workers route by a snapshot.
+    fn tell(&self, snapshot: &Arc<Snapshot>) {
+        self.report_rings(snapshot);
+        for member in &self.fleet.members {
+            member.tell(Command::Apply(Arc::clone(snapshot)));
+        }
+    }
+
+    /// Puts every pool's ring into the figures, and a new one into the log.
+    fn report_rings(&self, snapshot: &Snapshot) {
+        let mut pools = self.registry.pools();
+        pools.retain(|name, _| snapshot.pools.iter().any(|pool| pool.name == *name));
+        for pool in &snapshot.pools {
+            let figures = pools.entry(pool.name.clone()).or_default();
+            figures.servers = pool.servers.len();
+            let digest = pool.selector.as_ref().map(Selector::digest);
+            if let Some(digest) = digest
+                && figures.digest != Some(digest)
+            {
+                tracing::info!(
+                    pool = pool.name,
+                    servers = pool.servers.len(),
+                    digest = format_args!("{digest:016x}"),
+                    "keys are placed by this ring; every ringroad with the same digest places them alike"
+                );
+            }
+            figures.digest = digest;
+        }
     }
 
     /// Whether clients may be sent here; if not, why.
@@ -203,6 +304,19 @@ impl Running {
     pub fn ready(&self) -> Result<(), String> {
         if self.draining.load(Ordering::Relaxed) {
             return Err("draining: the process is about to end".to_owned());
+        }
+        let empty: Vec<String> = self
+            .snapshot()
+            .pools
+            .iter()
+            .filter(|pool| pool.servers.is_empty())
+            .map(|pool| pool.name.clone())
+            .collect();
+        if !empty.is_empty() {
+            return Err(format!(
+                "no servers have been found yet for: {}",
+                empty.join(", ")
+            ));
         }
         let servers = self.registry.servers();
         let workers = self.fleet.members.len() as u64;

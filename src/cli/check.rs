@@ -10,7 +10,8 @@ use std::path::Path;
 
 use super::{CheckArgs, Failure, write_warnings};
 use crate::config::{
-    self, Config, Errors, Listen, LoadError, Pool, Route, Warning, show_duration, show_size,
+    self, Config, Discover, Errors, Listen, LoadError, Pool, Route, Warning, show_duration,
+    show_size,
 };
 
 /// Checks a file and writes what it means; warnings go to `err`, errors are returned.
@@ -172,7 +173,10 @@ fn route(text: &mut String, config: &Config, node: &Route, what: &str, depth: us
 fn pool(text: &mut String, pool: &Pool) {
     let placement = &pool.placement;
     let distribution = placement.distribution;
-    let count = plural(pool.servers.len(), "server");
+    let count = match pool.discover {
+        Some(_) => "servers that are found".to_owned(),
+        None => plural(pool.servers.len(), "server"),
+    };
     let _ = writeln!(
         text,
         "\nPool {}: {count}, distribution {distribution}",
@@ -194,7 +198,10 @@ fn pool(text: &mut String, pool: &Pool) {
             "  the order of the servers matters: the same list in another order moves keys\n",
         );
     }
-    servers(text, pool);
+    match &pool.discover {
+        Some(discover) => found(text, pool, discover),
+        None => servers(text, pool),
+    }
     let each = plural(pool.connections, "connection");
     let coalesce = if pool.coalesce {
         "gets are"
@@ -215,6 +222,31 @@ fn pool(text: &mut String, pool: &Pool) {
         plural(pool.queue.requests, "request"),
         show_size(pool.queue.bytes as u64),
     );
+}
+
+/// Where the servers are found; who they are, `ringroad members` tells.
+fn found(text: &mut String, pool: &Pool, discover: &Discover) {
+    for source in &discover.sources {
+        let _ = writeln!(text, "  servers: {source}");
+    }
+    let held = &discover.membership;
+    let _ = writeln!(
+        text,
+        "  one that is no longer found keeps its place for {}; the highest ordinals for {},\n  \
+         those known by address alone for {}; more than {:.0} % at once leave only after {}",
+        show_duration(held.hold),
+        show_duration(held.hold_top),
+        show_duration(held.hold_ip),
+        held.max_loss * 100.0,
+        show_duration(held.confirm),
+    );
+    if pool.placement.distribution.is_positional() {
+        let _ = writeln!(
+            text,
+            "  {} counts the servers: one that leaves or joins among them moves most keys",
+            pool.placement.distribution
+        );
+    }
 }
 
 /// A table of the servers, with a column only for what differs.

@@ -37,6 +37,7 @@ pub fn explain(
     let file = config_file(args.config.as_deref())?;
     let (config, warnings, _) = config::load(&file)?;
     write_warnings(err, &warnings)?;
+    let (config, _) = super::members::known(config, err)?;
     let only = args
         .pool
         .as_deref()
@@ -59,6 +60,12 @@ pub fn explain(
         let mut pools = Vec::new();
         let _ = writeln!(text, "\nkey \"{}\"", key.escape_ascii());
         for one in reached {
+            if one.pool.servers.is_empty() {
+                let pool = &one.pool.name;
+                let _ = writeln!(text, "  pool {pool}: no servers have been found");
+                pools.push(json!({ "pool": pool, "path": one.path, "owner": null }));
+                continue;
+            }
             let selector = one
                 .pool
                 .selector()
@@ -76,7 +83,7 @@ pub fn explain(
     Ok(())
 }
 
-fn find_pool<'c>(config: &'c Config, name: &str) -> Result<&'c Pool, Failure> {
+pub(super) fn find_pool<'c>(config: &'c Config, name: &str) -> Result<&'c Pool, Failure> {
     config
         .pools
         .iter()

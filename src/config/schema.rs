@@ -343,7 +343,7 @@ pub const MEMBERSHIP: Section = Section {
         key(
             "hold_top",
             "duration up to 24h",
-            "\"30s\"",
+            "\"1m\"",
             "The same for the highest ordinals while all lower ones are found: that is how a StatefulSet is made smaller.",
         ),
         key(
@@ -361,7 +361,7 @@ pub const MEMBERSHIP: Section = Section {
         key(
             "confirm",
             "duration up to 24h",
-            "\"1m\"",
+            "\"2m\"",
             "How long, and in several answers in a row, a larger part must be missing before it leaves.",
         ),
     ],

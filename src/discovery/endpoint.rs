@@ -239,7 +239,7 @@ fn node(word: &str) -> Result<Listed, Failure> {
     let identity = match named {
         ServerAddr::Tcp(_) => Identity::Ip,
         ServerAddr::Name { .. } => Identity::Configured,
-        ServerAddr::Unix(_) => return Err(wrong("no host name")),
+        ServerAddr::Unix(_) | ServerAddr::Found(_) => return Err(wrong("no host name")),
     };
     let addr = if ip.is_empty() {
         named.clone()

@@ -36,10 +36,10 @@ impl Default for Policy {
     fn default() -> Policy {
         Policy {
             hold: Duration::from_secs(600),
-            hold_top: Duration::from_secs(30),
+            hold_top: Duration::from_secs(60),
             hold_ip: Duration::from_secs(30),
             max_loss: 0.5,
-            confirm: Duration::from_secs(60),
+            confirm: Duration::from_secs(120),
             confirm_answers: 3,
             max_members: 4096,
         }

@@ -55,14 +55,23 @@ fn state<'m>(m: &'m Membership, name: &str) -> &'m Member {
 }
 
 fn five() -> Membership {
-    let mut m = Membership::new(Policy::default());
+    let mut m = Membership::new(policy());
     m.apply(s(0), &pods(0..5));
     m
 }
 
+/// Shorter than the default, so that the guard's confirmation outlasts every short hold.
+fn policy() -> Policy {
+    Policy {
+        hold_top: Duration::from_secs(30),
+        confirm: Duration::from_secs(60),
+        ..Policy::default()
+    }
+}
+
 #[test]
 fn everything_joins_at_once_in_natural_order() {
-    let mut m = Membership::new(Policy::default());
+    let mut m = Membership::new(policy());
     assert!(m.is_empty() && m.next_event().is_none() && m.last_good().is_none());
     let changes = m.apply(s(7), &pods([10, 2, 0]));
     assert!(changes.iter().all(Change::is_ring) && changes.len() == 3);
@@ -150,7 +159,7 @@ fn the_highest_are_kept_while_a_lower_one_is_absent_too() {
 
 #[test]
 fn several_stateful_sets_are_told_apart() {
-    let mut m = Membership::new(Policy::default());
+    let mut m = Membership::new(policy());
     let pod = |name: &str, ip| sighting(name, Identity::Srv, ip);
     let all = [("a-0", 1), ("a-1", 2), ("b-0", 3), ("b-1", 4), ("c-0", 5)];
     m.apply(s(0), &answer(all.map(|(n, i)| pod(n, i)).to_vec()));
@@ -162,7 +171,7 @@ fn several_stateful_sets_are_told_apart() {
 
 #[test]
 fn addresses_without_names_have_a_short_hold() {
-    let mut m = Membership::new(Policy::default());
+    let mut m = Membership::new(policy());
     let ip = |n: u8| sighting(&format!("10.0.0.{n}:11211"), Identity::Ip, n);
     m.apply(s(0), &answer(vec![ip(1), ip(2), ip(3)]));
     let lines = over(&mut m, 5, 60, &answer(vec![ip(1), ip(3)]));
@@ -171,7 +180,7 @@ fn addresses_without_names_have_a_short_hold() {
     // A dashed address would look like an ordinal.
     let mut m = Membership::new(Policy {
         hold_ip: s(600),
-        ..Policy::default()
+        ..policy()
     });
     let dashed = |n: u8| sighting(&format!("10-0-0-{n}"), Identity::Ip, n);
     m.apply(s(0), &answer(vec![dashed(1), dashed(2), dashed(3)]));
@@ -225,7 +234,7 @@ fn time_alone_takes_nobody_away() {
 fn answers_of_no_use_are_failures() {
     let mut m = Membership::new(Policy {
         max_members: 6,
-        ..Policy::default()
+        ..policy()
     });
     m.apply(s(0), &pods(0..5));
     let ring = m.ring();
@@ -270,7 +279,7 @@ fn a_large_loss_waits_for_confirmation() {
 /// What is too much at once is also too much in slices.
 #[test]
 fn a_large_loss_in_slices_waits_too() {
-    let mut m = Membership::new(Policy::default());
+    let mut m = Membership::new(policy());
     m.apply(s(0), &pods(0..8));
     m.apply(s(5), &pods(0..6));
     m.apply(s(10), &pods(0..4));
@@ -292,7 +301,7 @@ fn a_large_loss_in_slices_waits_too() {
 
 #[test]
 fn answers_that_alternate_change_the_ring_once() {
-    let mut m = Membership::new(Policy::default());
+    let mut m = Membership::new(policy());
     m.apply(s(0), &pods(0..3));
     m.apply(s(5), &pods(3..6));
     let ring = m.ring();
@@ -316,7 +325,7 @@ fn weights_count_at_once_and_then_have_to_stand_still() {
         one.weight = Some(weight);
         answer(vec![one])
     };
-    let mut m = Membership::new(Policy::default());
+    let mut m = Membership::new(policy());
     m.apply(s(0), &weighing(1.0));
     let lines = over(&mut m, 5, 5, &weighing(2.0));
     assert_eq!(lines, ["5: cache-0 has weight 2, had 1"]);
@@ -339,7 +348,7 @@ fn only_the_configuration_places_what_never_resolved() {
         addrs: vec![],
         ..sighting(name, identity, 0)
     };
-    let mut m = Membership::new(Policy::default());
+    let mut m = Membership::new(policy());
     m.apply(
         s(0),
         &answer(vec![
@@ -408,11 +417,24 @@ fn a_name_that_is_shown_itself_adopts_nothing() {
     assert_eq!(state(&m, "cache-0").addrs[0].to_string(), "10.0.0.50:11211");
 }
 
+/// An absent member's last address may be another's by now.
+#[test]
+fn an_address_that_was_handed_on_is_whose_it_is_now() {
+    let mut m = Membership::new(policy());
+    let pod = |n: u8, ip| sighting(&format!("cache-{n}"), Identity::Srv, ip);
+    m.apply(s(0), &answer(vec![pod(0, 7), pod(1, 8), pod(2, 9)]));
+    m.apply(s(5), &answer(vec![pod(1, 7), pod(2, 9)]));
+    let bare = sighting("10.0.0.7:11211", Identity::Ip, 7);
+    assert!(m.apply(s(10), &answer(vec![bare, pod(2, 9)])).is_empty());
+    assert!(matches!(state(&m, "cache-0").state, State::Absent { .. }));
+    assert_eq!(state(&m, "cache-1").state, State::Present);
+}
+
 #[test]
 fn a_full_ring_lets_others_in_as_its_members_leave() {
     let mut m = Membership::new(Policy {
         max_members: 3,
-        ..Policy::default()
+        ..policy()
     });
     m.apply(s(0), &pods(0..3));
     let lines = over(&mut m, 5, 2000, &pods(10..13));
@@ -442,7 +464,7 @@ fn odd_policies_and_times_are_taken() {
         hold: s(0),
         hold_top: s(0),
         max_loss: 7.0,
-        ..Policy::default()
+        ..policy()
     });
     m.apply(s(0), &pods(0..5));
     m.apply(s(0), &pods(0..1));

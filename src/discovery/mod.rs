@@ -8,6 +8,7 @@
 //! another address moves no key; membership is not health, which each worker knows for itself; the reducer is a
 //! pure function of answers and times. Nothing here knows clients, requests or the protocol's commands.
 
+pub mod asker;
 mod change;
 pub mod dns;
 pub mod endpoint;
@@ -16,6 +17,7 @@ mod listed;
 mod member;
 pub mod membership;
 pub mod names;
+mod pool;
 pub mod schedule;
 mod shown;
 
@@ -23,6 +25,7 @@ pub use change::Change;
 pub use listed::Listed;
 pub use member::{Member, Policy, State};
 pub use membership::Membership;
+pub use pool::PoolMembers;
 pub use schedule::{Pace, Schedule};
 
 use std::fmt;

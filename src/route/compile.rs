@@ -28,8 +28,8 @@ pub struct Snapshot {
 pub struct PoolSnapshot {
     /// Its name.
     pub name: String,
-    /// From keys to servers.
-    pub selector: Selector,
+    /// From keys to servers; none while no servers are known.
+    pub selector: Option<Selector>,
     /// The servers, in the selector's order.
     pub servers: Vec<Arc<DestinationSpec>>,
     /// Whether single-key gets may share a line.
@@ -86,7 +86,10 @@ impl Snapshot {
             .map(|pool| {
                 Ok(PoolSnapshot {
                     name: pool.name.clone(),
-                    selector: pool.selector()?,
+                    selector: match pool.servers.is_empty() {
+                        true => None,
+                        false => Some(pool.selector()?),
+                    },
                     servers: pool
                         .servers
                         .iter()

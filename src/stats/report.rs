@@ -9,12 +9,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::broadcast;
+
 use super::Destination;
 use crate::worker::core::{Local, Stats};
 
 /// The version clients are told: that of the memcached whose behaviour is followed, and nothing else. Some libraries
 /// read the number from the end of the line (Node's memcached), and switch features by it.
 pub const VERSION: &str = "1.6.45";
+
+/// Names of troubled servers that wait to be heard; whoever is behind by more hears that it is.
+const TROUBLES: usize = 256;
 
 /// Everything that can be reported.
 #[derive(Debug)]
@@ -30,6 +35,58 @@ pub struct Registry {
     pub replaced_workers: AtomicU64,
     /// The most clients.
     pub max_connections: AtomicU64,
+    /// What is known of each pool besides its servers' figures.
+    pools: Mutex<BTreeMap<String, Pool>>,
+    /// Names of servers whose connections fail.
+    troubled: broadcast::Sender<Arc<str>>,
+}
+
+/// What is known of a pool besides its servers' figures.
+#[derive(Debug, Default)]
+pub struct Pool {
+    /// How many servers are in the ring.
+    pub servers: usize,
+    /// What the placement was computed from, in short: equal where keys go to the same servers.
+    pub digest: Option<u64>,
+    /// Of a pool that discovers its servers.
+    pub discovery: Option<Discovery>,
+}
+
+/// How the discovery of a pool's servers goes.
+#[derive(Debug, Clone, Default)]
+pub struct Discovery {
+    /// When each source last answered; `None` for one that never did.
+    pub answered: Vec<Option<Instant>>,
+    /// Servers that keep their places although they are no longer found.
+    pub absent: usize,
+    /// What happened how often: `answers`, `failed_KIND`, `change_KIND`, `notice_KIND`.
+    pub counts: BTreeMap<String, u64>,
+}
+
+impl Pool {
+    fn values(&self) -> BTreeMap<String, String> {
+        let mut values = BTreeMap::from([("servers".to_owned(), self.servers.to_string())]);
+        if let Some(digest) = self.digest {
+            values.insert("ring_digest".to_owned(), format!("{digest:016x}"));
+        }
+        if let Some(discovery) = &self.discovery {
+            let ages = discovery
+                .answered
+                .iter()
+                .map(|at| at.map(|at| at.elapsed()));
+            // The oldest; that of a source that never answered is unknown.
+            let age = ages
+                .collect::<Option<Vec<_>>>()
+                .and_then(|ages| ages.into_iter().max());
+            let age = age.map_or("-1".to_owned(), |age| age.as_secs().to_string());
+            values.insert("discovery_age_seconds".to_owned(), age);
+            values.insert("absent".to_owned(), discovery.absent.to_string());
+            for (what, count) in &discovery.counts {
+                values.insert(format!("discovery_{what}"), count.to_string());
+            }
+        }
+        values
+    }
 }
 
 impl Registry {
@@ -43,6 +100,8 @@ impl Registry {
             failed_reloads: AtomicU64::new(0),
             replaced_workers: AtomicU64::new(0),
             max_connections: AtomicU64::new(0),
+            pools: Mutex::default(),
+            troubled: broadcast::channel(TROUBLES).0,
         }
     }
 
@@ -55,6 +114,24 @@ impl Registry {
         self.destinations
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of each pool, to be changed.
+    pub fn pools(&self) -> MutexGuard<'_, BTreeMap<String, Pool>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection to this server failed.
+    pub fn troubled(&self, name: &str) {
+        // Nobody listens where no pool discovers its servers.
+        if self.troubled.receiver_count() > 0 {
+            let _ = self.troubled.send(name.into());
+        }
+    }
+
+    /// Hears the names of servers whose connections fail, from now on.
+    pub fn troubles(&self) -> broadcast::Receiver<Arc<str>> {
+        self.troubled.subscribe()
     }
 
     /// The workers' counters added up, by name.
@@ -103,6 +180,7 @@ impl Registry {
             "totals": self.totals(),
             "errors": self.errors(),
             "servers": self.servers(),
+            "pools": self.pools().iter().map(|(name, pool)| (name.clone(), pool.values())).collect::<BTreeMap<_, _>>(),
         })
     }
 
@@ -216,6 +294,13 @@ impl Registry {
                     }
                 }
             }
+            [b"pools"] => {
+                for (pool, figures) in self.pools().iter() {
+                    for (name, value) in figures.values() {
+                        let _ = write!(text, "STAT {pool}:{name} {value}\r\n");
+                    }
+                }
+            }
             [b"settings"] => {
                 let _ = write!(
                     text,
@@ -295,6 +380,10 @@ impl Local for Reporter {
         self.registry
             .destinations()
             .push((name.to_owned(), figures));
+    }
+
+    fn troubled(&mut self, name: &str) {
+        self.registry.troubled(name);
     }
 
     fn closed(&mut self, figures: &Arc<Destination>) {

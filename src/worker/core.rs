@@ -65,6 +65,8 @@ pub trait Local: Send {
     fn stats(&mut self, args: &[u8], out: &mut Vec<u8>);
     /// A destination was opened: its figures.
     fn opened(&mut self, name: &str, figures: Arc<stats::Destination>);
+    /// A connection to a server failed or broke; it may be found elsewhere now.
+    fn troubled(&mut self, name: &str);
     /// A destination was given up.
     fn closed(&mut self, figures: &Arc<stats::Destination>);
 }

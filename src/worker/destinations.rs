@@ -377,6 +377,9 @@ impl Core {
         let Some(Some(destination)) = self.destinations.get_mut(destination_id as usize) else {
             return;
         };
+        if !destination.retired {
+            self.local.troubled(&destination.spec.name);
+        }
         if failed || destination.health.is_down() {
             if destination.health.failed() {
                 destination.stats.downs.inc();

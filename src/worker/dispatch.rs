@@ -410,7 +410,7 @@ impl Core {
 #[inline]
 pub(super) fn pick(routing: &Routing, pool: u32, key: &[u8]) -> Option<(u32, bool)> {
     let settings = routing.snapshot.pools.get(pool as usize)?;
-    let server = settings.selector.select(key);
+    let server = settings.selector.as_ref()?.select(key);
     let destination = *routing.destinations.get(pool as usize)?.get(server)?;
     Some((destination, settings.coalesce))
 }

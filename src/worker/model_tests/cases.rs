@@ -71,7 +71,9 @@ fn key_on(sim: &Sim, pool: usize, server: usize, prefix: &str) -> Vec<u8> {
     let pool = &sim.env.snapshot.pools[pool];
     (0..1000)
         .map(|n| format!("{prefix}:1:{n}").into_bytes())
-        .find(|key| number_of(&pool.servers[pool.selector.select(key)].name) == server)
+        .find(|key| {
+            number_of(&pool.servers[pool.selector.as_ref().unwrap().select(key)].name) == server
+        })
         .unwrap()
 }
 

@@ -42,6 +42,7 @@ impl Local for Answers {
         self.figures.lock().unwrap().push(entry);
     }
 
+    fn troubled(&mut self, _name: &str) {}
     fn closed(&mut self, _figures: &Arc<stats::Destination>) {}
 }
 
@@ -122,7 +123,7 @@ impl Env {
         let (pools, _) = self.pools(key);
         let place = |pool: &usize| {
             let pool = &self.snapshot.pools[*pool];
-            let spec = &pool.servers[pool.selector.select(key)];
+            let spec = &pool.servers[pool.selector.as_ref().unwrap().select(key)];
             number_of(&spec.addr.to_string())
         };
         pools.iter().map(place).collect()

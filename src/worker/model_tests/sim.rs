@@ -108,7 +108,7 @@ impl Sim {
             };
             let value = super::oracle::record(&key, client.uid, number, size);
             for pool in &self.env.snapshot.pools[2..] {
-                let spec = &pool.servers[pool.selector.select(&key)];
+                let spec = &pool.servers[pool.selector.as_ref().unwrap().select(&key)];
                 let server = number_of(&spec.addr.to_string());
                 self.servers[server].store.put(&key, 5, value.clone());
             }

@@ -59,6 +59,7 @@ impl Local for Answers {
         out.extend_from_slice(b"END\r\n");
     }
     fn opened(&mut self, _name: &str, _figures: Arc<stats::Destination>) {}
+    fn troubled(&mut self, _name: &str) {}
     fn closed(&mut self, _figures: &Arc<stats::Destination>) {}
 }
 

@@ -1,0 +1,72 @@
+//! Reads a page of another ringroad's admin port, for the commands that ask a running one.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, header};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// How long it may take in all.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// The largest page, in bytes.
+const MAX_PAGE: usize = 64 << 20;
+
+/// The text of a page.
+///
+/// # Errors
+/// Nobody listens there, what listens speaks no HTTP or has no such page, or it takes more than five seconds.
+pub fn get(listen: SocketAddr, path: &str) -> io::Result<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        tokio::time::timeout(LIMIT, fetch(reachable(listen), path))
+            .await
+            .unwrap_or_else(|_| Err(io::Error::other("no answer within five seconds")))
+    })
+}
+
+/// Where a listener on every address is reached from here.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+async fn fetch(at: SocketAddr, path: &str) -> io::Result<String> {
+    let stream = TcpStream::connect(at).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
+    let request = Request::get(path)
+        .header(header::HOST, at.to_string())
+        .body(Empty::<Bytes>::new())
+        .map_err(io::Error::other)?;
+    let connection = tokio::spawn(connection);
+    let answer = sender
+        .send_request(request)
+        .await
+        .map_err(io::Error::other)?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), MAX_PAGE)
+        .collect()
+        .await
+        .map_err(io::Error::other)?
+        .to_bytes();
+    connection.abort();
+    let text = String::from_utf8_lossy(&body).into_owned();
+    if status.is_success() {
+        Ok(text)
+    } else {
+        Err(io::Error::other(format!("{status}")))
+    }
+}
