@@ -17,7 +17,7 @@ mod listed;
 mod member;
 pub mod membership;
 pub mod names;
-mod pool;
+pub mod pool;
 pub mod schedule;
 mod shown;
 
