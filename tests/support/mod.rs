@@ -4,12 +4,13 @@
 //! - [`memcached`]: real memcached daemons; [`router`]: the built `ringroad` with a configuration;
 //! - [`client`]: a raw client with deadlines; [`replies`]: the text protocol's replies taken apart, written
 //!   apart from ringroad's own parser so that it can judge it;
-//! - [`scripted`]: servers that misbehave on purpose.
+//! - [`scripted`]: servers that misbehave on purpose; [`knot`]: a real DNS server.
 //!
 //! Nothing here sleeps in order to let something happen: it polls a condition until a deadline, and fails
 //! with a sentence when the deadline passes. Ports are reserved across test processes, see [`port`].
 
 pub mod client;
+pub mod knot;
 pub mod memcached;
 pub mod port;
 pub mod process;
