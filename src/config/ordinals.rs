@@ -141,33 +141,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_name_pods_and_are_shown_as_written() {
-        let open: Ordinals = "Cache-{0..}.mycache.default.svc.".parse().unwrap();
-        assert_eq!(open.to_string(), "cache-{0..}.mycache.default.svc.");
-        assert_eq!((open.first(), open.last()), (0, None));
-        assert_eq!(open.member(12), "cache-12");
-        assert_eq!(open.host(3), "cache-3.mycache.default.svc.");
-        let closed: Ordinals = "{2..4}".parse().unwrap();
-        assert_eq!((closed.first(), closed.last()), (2, Some(4)));
-        assert_eq!(closed.host(2), "2");
+    fn patterns_are_read_and_written() {
+        for text in [
+            "cache-{0..}.mycache.default.svc",
+            "cache-{0..4}.mycache.default.svc.cluster.local.",
+            "{1..1}",
+            "a{7..}b.c",
+        ] {
+            let pattern: Ordinals = text.parse().unwrap();
+            assert_eq!(pattern.to_string(), text);
+        }
+        let pattern: Ordinals = "Cache-{0..}x.Y".parse().unwrap();
+        assert_eq!(pattern.member(12), "cache-12x");
+        assert_eq!(pattern.host(12), "cache-12x.y");
+        assert_eq!((pattern.first(), pattern.last()), (0, None));
     }
 
     #[test]
-    fn what_is_no_pattern_says_why() {
-        for (pattern, why) in [
-            ("cache", "no `{`"),
+    fn what_is_no_pattern_is_refused_with_the_reason() {
+        for (text, why) in [
+            ("cache-0.mycache", "no `{`"),
             ("cache-{0..", "no `}`"),
             ("cache-{0}.x", "no `..`"),
+            ("cache-{..4}.x", "first ordinal"),
             ("cache-{a..}.x", "first ordinal"),
-            ("cache-{0..-1}.x", "last ordinal is not"),
-            ("cache-{4..1}.x", "before the first"),
-            ("cache-{0..9999}.x", "too many"),
-            ("cache.x-{0..}.y", "first label"),
-            ("ca che-{0..}.x", "host name"),
+            ("cache-{+1..}.x", "first ordinal"),
+            ("cache-{0..N}.x", "last ordinal is not"),
+            ("cache-{3..2}.x", "before the first"),
+            ("cache-{0..4096}.x", "too many"),
+            ("cache-{4294967295..}.x", "too many"),
+            ("cache-{99999999999..}.x", "first ordinal"),
+            ("x.cache-{0..}", "first label"),
             ("cache-{0..}..x", "host name"),
+            ("cache {0..}.x", "host name"),
+            ("cache-{0..}.x{0..}", "host name"),
         ] {
-            let error = pattern.parse::<Ordinals>().unwrap_err().to_string();
-            assert!(error.contains(why), "{error}");
+            let error = text.parse::<Ordinals>().unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
         }
+        assert!("cache-{0..4095}.x".parse::<Ordinals>().is_ok());
+        assert!(
+            format!("{}{{0..}}", "x".repeat(60))
+                .parse::<Ordinals>()
+                .is_err()
+        );
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::dns::{Dns, Found, Notice, NoticeKind};
 use super::file::FileSource;
 use super::{Answer, Failure, FailureKind, Listed, Pace, Sighting, dns, endpoint};
-use crate::config::{IdentityWish, Source};
+use crate::config::Source;
 
 /// How long a configuration endpoint may take.
 const ENDPOINT_LIMIT: Duration = Duration::from_secs(5);
@@ -77,19 +77,14 @@ impl Asker {
                 identity,
             } => {
                 let port_name = port_name.as_deref();
-                self.dns
-                    .service(name, *port, port_name, wish(*identity))
-                    .await
+                self.dns.service(name, *port, port_name, *identity).await
             }
-            Source::Ordinals { pattern, port } => match pattern.to_string().parse() {
-                Ok(pattern) => self.dns.ordinals(&pattern, *port).await,
-                Err(error) => failed(FailureKind::Unusable, format!("{error}")),
-            },
+            Source::Ordinals { pattern, port } => self.dns.ordinals(pattern, *port).await,
             Source::Addresses {
                 name,
                 port,
                 identity,
-            } => self.dns.addresses(name, *port, wish(*identity)).await,
+            } => self.dns.addresses(name, *port, *identity).await,
             Source::File(_) => {
                 let Some(file) = &mut self.file else {
                     return failed(FailureKind::Io, "not opened".to_owned());
@@ -140,7 +135,7 @@ impl Asker {
         let wanted: Vec<(&str, u16)> = listed.iter().filter_map(Listed::to_resolve).collect();
         self.names
             .retain(|(host, port), _| wanted.contains(&(host.as_str(), *port)));
-        let stale: Vec<dns::Listed> = wanted
+        let stale: Vec<dns::Host> = wanted
             .iter()
             .filter(|(host, port)| {
                 let known = self.names.get(&((*host).to_owned(), *port));
@@ -185,8 +180,8 @@ impl Asker {
     }
 }
 
-fn asked(name: &str, host: &str, port: u16) -> dns::Listed {
-    dns::Listed {
+fn asked(name: &str, host: &str, port: u16) -> dns::Host {
+    dns::Host {
         name: name.to_owned(),
         host: host.to_owned(),
         port,
@@ -201,13 +196,5 @@ fn failed(kind: FailureKind, detail: String) -> Found {
     Found {
         answer: Answer::Failed(failure(kind, detail)),
         notices: Vec::new(),
-    }
-}
-
-fn wish(identity: IdentityWish) -> dns::IdentityWish {
-    match identity {
-        IdentityWish::Auto => dns::IdentityWish::Auto,
-        IdentityWish::Name => dns::IdentityWish::Name,
-        IdentityWish::Ip => dns::IdentityWish::Ip,
     }
 }

@@ -33,8 +33,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+pub use crate::config::{IdentityWish, Ordinals};
 pub use hosts::{Host, Named, Resolved};
-pub use ordinals::{Ordinals, OrdinalsError};
 
 use super::{Answer, Failure, FailureKind};
 use ask::Ask;
@@ -67,18 +67,6 @@ struct Inner {
     followed: Mutex<Followed>,
     memories: Mutex<HashMap<String, Memory>>,
     permits: Semaphore,
-}
-
-/// Where a member's name may come from, as configured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum IdentityWish {
-    /// The most stable there is: SRV target, PTR name, address.
-    #[default]
-    Auto,
-    /// A name or nothing: what has none is no member.
-    Name,
-    /// The address, even where there are names. SRV records are not asked for.
-    Ip,
 }
 
 /// What a question gave.

@@ -8,16 +8,14 @@
 //! three that restart at once don't hide those above them.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use hickory_resolver::proto::rr::Name;
 
 use super::ask::Ask;
 use super::lookup::{Addrs, both};
-use super::{Found, LOOKUPS_AT_ONCE, MAX_ADDRS, MAX_MEMBERS, NoticeKind, Notices, each, label};
+use super::{Found, LOOKUPS_AT_ONCE, MAX_ADDRS, MAX_MEMBERS, NoticeKind, Notices, Ordinals, each};
 use crate::discovery::{Answer, Failure, FailureKind, Identity, Sighting};
 
 /// Ordinals in a row that don't exist, after which there are none.
@@ -27,107 +25,9 @@ const WINDOW: u32 = 4;
 /// As many with one and the same address are a wildcard record, not pods.
 const WILDCARD: usize = 16;
 
-/// A name with an ordinal in it: `cache-{0..}.mycache.default.svc` or, with an upper bound, `cache-{0..4}.mycache`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Ordinals {
-    before: String,
-    first: u32,
-    last: Option<u32>,
-    /// The rest of the first label.
-    after: String,
-    /// What follows it, with its dot.
-    rest: String,
-}
-
-/// Why a pattern means nothing.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{pattern}` is no pattern of ordinals: {why}; it should read like `cache-{{0..}}.mycache.default.svc`"
-)]
-pub struct OrdinalsError {
-    pattern: String,
-    why: &'static str,
-}
-
-impl FromStr for Ordinals {
-    type Err = OrdinalsError;
-
-    fn from_str(pattern: &str) -> Result<Ordinals, OrdinalsError> {
-        let bad = |why| OrdinalsError {
-            pattern: pattern
-                .chars()
-                .take(300)
-                .flat_map(char::escape_debug)
-                .collect(),
-            why,
-        };
-        let (before, tail) = pattern.split_once('{').ok_or(bad("it has no `{`"))?;
-        let (range, tail) = tail.split_once('}').ok_or(bad("it has no `}`"))?;
-        let (first, last) = range
-            .split_once("..")
-            .ok_or(bad("there's no `..` in the braces"))?;
-        let number = |text: &str| {
-            let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-            is_number.then(|| text.parse().ok()).flatten()
-        };
-        let first: u32 = number(first).ok_or(bad("the first ordinal is not a number"))?;
-        let last: Option<u32> = match last {
-            "" => None,
-            text => Some(number(text).ok_or(bad("the last ordinal is not a number"))?),
-        };
-        let most = u32::try_from(MAX_MEMBERS).unwrap_or(u32::MAX);
-        if last.is_some_and(|last| last < first) {
-            return Err(bad("the last ordinal lies before the first"));
-        }
-        if last.unwrap_or(first).saturating_sub(first) >= most || first > u32::MAX / 2 {
-            return Err(bad("there are too many ordinals"));
-        }
-        if before.contains('.') {
-            return Err(bad("the braces are not in the first label"));
-        }
-        let (after, rest) = tail.split_at(tail.find('.').unwrap_or(tail.len()));
-        let ordinals = Ordinals {
-            before: before.to_ascii_lowercase(),
-            first,
-            last,
-            after: after.to_ascii_lowercase(),
-            rest: rest.to_ascii_lowercase(),
-        };
-        let longest = ordinals.last.unwrap_or(u32::MAX);
-        match label::host(&format!("{}{}", ordinals.member(longest), ordinals.rest)) {
-            Ok(_) => Ok(ordinals),
-            Err(_) => Err(bad("it is not a host name")),
-        }
-    }
-}
-
-impl fmt::Display for Ordinals {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ordinals {
-            before,
-            first,
-            last,
-            after,
-            rest,
-        } = self;
-        write!(f, "{before}{{{first}..")?;
-        if let Some(last) = last {
-            write!(f, "{last}")?;
-        }
-        write!(f, "}}{after}{rest}")
-    }
-}
-
-impl Ordinals {
-    /// What the pod with this ordinal is called.
-    pub fn member(&self, ordinal: u32) -> String {
-        format!("{}{ordinal}{}", self.before, self.after)
-    }
-}
-
 pub(super) async fn ask(ask: &Ask, pattern: &Ordinals, port: u16) -> Result<Found, Failure> {
     let key = format!("ordinals {pattern}");
-    let host = format!("{}{}", pattern.member(pattern.first), pattern.rest);
+    let host = pattern.host(pattern.first());
     let mut walk = ask.walk(&key, &host)?;
     while let Some(form) = walk.next() {
         let mut run = Run {
@@ -169,7 +69,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn all(&mut self) -> Result<(), Failure> {
-        let first = self.pattern.first;
+        let first = self.pattern.first();
         let most = u32::try_from(MAX_MEMBERS).unwrap_or(u32::MAX);
         let highest = self.ask.dns.remember(self.key, |memory| memory.highest);
         // Where the gap begins: behind the highest one known.
@@ -177,7 +77,7 @@ impl Run<'_> {
         let mut next = first;
         let mut window = WINDOW;
         loop {
-            let end = match self.pattern.last {
+            let end = match self.pattern.last() {
                 Some(last) => last.saturating_add(1),
                 None if next < top => top.saturating_add(GAP),
                 None => next.saturating_add(window),
@@ -199,7 +99,7 @@ impl Run<'_> {
                     "all ordinals have the same address: a wildcard record?".to_owned(),
                 ));
             }
-            if self.pattern.last.is_some() || next.saturating_sub(top) >= GAP {
+            if self.pattern.last().is_some() || next.saturating_sub(top) >= GAP {
                 break;
             }
             let is_full = self.found.len().saturating_sub(before) == count;
@@ -321,55 +221,5 @@ impl Run<'_> {
             answer: Answer::Members { sightings, valid },
             notices: notices.0,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_are_read_and_written() {
-        for text in [
-            "cache-{0..}.mycache.default.svc",
-            "cache-{0..4}.mycache.default.svc.cluster.local.",
-            "{1..1}",
-            "a{7..}b.c",
-        ] {
-            let pattern: Ordinals = text.parse().unwrap();
-            assert_eq!(pattern.to_string(), text);
-        }
-        let pattern: Ordinals = "Cache-{0..}x.Y".parse().unwrap();
-        assert_eq!(pattern.member(12), "cache-12x");
-    }
-
-    #[test]
-    fn what_is_no_pattern_is_refused_with_the_reason() {
-        for (text, why) in [
-            ("cache-0.mycache", "no `{`"),
-            ("cache-{0..", "no `}`"),
-            ("cache-{0}.x", "no `..`"),
-            ("cache-{..4}.x", "first ordinal"),
-            ("cache-{a..}.x", "first ordinal"),
-            ("cache-{+1..}.x", "first ordinal"),
-            ("cache-{0..N}.x", "last ordinal is not"),
-            ("cache-{3..2}.x", "before the first"),
-            ("cache-{0..4096}.x", "too many"),
-            ("cache-{4294967295..}.x", "too many"),
-            ("cache-{99999999999..}.x", "first ordinal"),
-            ("x.cache-{0..}", "first label"),
-            ("cache-{0..}..x", "host name"),
-            ("cache {0..}.x", "host name"),
-            ("cache-{0..}.x{0..}", "host name"),
-        ] {
-            let error = text.parse::<Ordinals>().unwrap_err().to_string();
-            assert!(error.contains(why), "{text}: {error}");
-        }
-        assert!("cache-{0..4095}.x".parse::<Ordinals>().is_ok());
-        assert!(
-            format!("{}{{0..}}", "x".repeat(60))
-                .parse::<Ordinals>()
-                .is_err()
-        );
     }
 }
