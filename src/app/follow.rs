@@ -4,16 +4,16 @@
 //! of its members fails, and feeds the answers to the pool's membership. What changes is logged, counted, and handed
 //! to [`Running`], which has the workers route by it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
-use super::Running;
+use super::{Running, names};
 use crate::config::{Config, Discover};
 use crate::discovery::asker::Asker;
 use crate::discovery::dns::{Dns, Found, NoticeKind};
@@ -31,6 +31,14 @@ pub struct Followers {
     control: tokio::runtime::Handle,
     epoch: Instant,
     pools: Mutex<BTreeMap<String, Followed>>,
+    /// The names of listed servers that are looked up.
+    names: Mutex<Option<Names>>,
+}
+
+struct Names {
+    names: BTreeSet<names::Name>,
+    pace: (Duration, Duration),
+    task: AbortHandle,
 }
 
 struct Followed {
@@ -77,6 +85,7 @@ impl Followers {
             control: tokio::runtime::Handle::current(),
             epoch: Instant::now(),
             pools: Mutex::default(),
+            names: Mutex::default(),
         }
     }
 
@@ -84,6 +93,7 @@ impl Followers {
     /// and in the same way is not disturbed; one that is followed in another way keeps its servers until they are
     /// found.
     pub fn follow(&self, config: &Config) {
+        self.follow_names(config);
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         let pace = (config.dns.min_ttl, config.dns.max_ttl);
         let wanted = |name: &str| {
@@ -100,6 +110,31 @@ impl Followers {
                 let followed = self.start(&pool.name, discover, pace);
                 pools.insert(pool.name.clone(), followed);
             }
+        }
+    }
+
+    fn follow_names(&self, config: &Config) {
+        let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = names::listed(config);
+        let pace = (config.dns.min_ttl, config.dns.max_ttl);
+        if known
+            .as_ref()
+            .is_some_and(|known| known.names == names && known.pace == pace)
+        {
+            return;
+        }
+        if let Some(before) = known.take() {
+            before.task.abort();
+        }
+        if !names.is_empty() {
+            let task = names::follow(
+                Arc::clone(&self.running),
+                self.dns.clone(),
+                names.clone(),
+                bounds(pace),
+                &self.control,
+            );
+            *known = Some(Names { names, pace, task });
         }
     }
 
@@ -125,12 +160,7 @@ impl Followers {
             }),
             asked: Notify::new(),
         });
-        let pace = Pace {
-            floor,
-            ceiling,
-            retry_ceiling: Pace::default().retry_ceiling.max(floor),
-            ..Pace::default()
-        };
+        let pace = bounds((floor, ceiling));
         let mut tasks = JoinSet::new();
         for (index, source) in discover.sources.iter().enumerate() {
             tracing::info!(pool, %source, "looking for servers");
@@ -176,6 +206,15 @@ impl Followers {
             .map(|(name, followed)| (name.clone(), followed.shared.state().members.clone()))
             .collect();
         (self.epoch.elapsed(), members)
+    }
+}
+
+fn bounds((floor, ceiling): (Duration, Duration)) -> Pace {
+    Pace {
+        floor,
+        ceiling,
+        retry_ceiling: Pace::default().retry_ceiling.max(floor),
+        ..Pace::default()
     }
 }
 

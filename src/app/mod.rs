@@ -9,6 +9,7 @@ mod demo;
 mod follow;
 mod listen;
 pub mod members;
+mod names;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,9 +23,10 @@ use tokio::sync::mpsc;
 
 pub use control::run;
 pub use demo::demo;
+use names::Resolved;
 
-use crate::config::{Config, Server};
-use crate::hash::Selector;
+use crate::config::{Config, Server, ServerAddr};
+use crate::hash::{PlacementError, Selector};
 use crate::route::compile::Snapshot;
 use crate::stats::report::{Registry, Reporter};
 use crate::worker::accept::{Fleet, Member};
@@ -46,7 +48,7 @@ pub enum AppError {
     },
     /// The configuration can't be compiled.
     #[error("{0}")]
-    Placement(#[from] crate::hash::PlacementError),
+    Placement(#[from] PlacementError),
     /// Logging can't be set up.
     #[error("{0}")]
     Log(#[from] crate::log::LogError),
@@ -79,20 +81,33 @@ struct Current {
     config: Config,
     /// The servers that were found, by pool.
     members: BTreeMap<String, Vec<Server>>,
+    /// The addresses of servers that are listed by name.
+    resolved: Resolved,
 }
 
 impl Current {
     /// The configuration with the servers that were found in their pools.
-    fn filled(config: &Config, members: &BTreeMap<String, Vec<Server>>) -> Config {
-        let mut config = config.clone();
+    fn filled(&self) -> Config {
+        let mut config = self.config.clone();
         for pool in &mut config.pools {
             if pool.discover.is_some()
-                && let Some(servers) = members.get(&pool.name)
+                && let Some(servers) = self.members.get(&pool.name)
             {
                 pool.servers.clone_from(servers);
             }
         }
         config
+    }
+
+    fn compile(&self) -> Result<Arc<Snapshot>, PlacementError> {
+        let locate = |addr: &ServerAddr| match addr {
+            ServerAddr::Name { host, port } => match self.resolved.get(&(host.clone(), *port)) {
+                Some(addrs) => ServerAddr::Found(addrs.clone()),
+                None => addr.clone(),
+            },
+            addr => addr.clone(),
+        };
+        Ok(Arc::new(Snapshot::compile_at(&self.filled(), locate)?))
     }
 }
 
@@ -128,6 +143,7 @@ impl Running {
                 snapshot: Arc::clone(&snapshot),
                 config: config.clone(),
                 members: BTreeMap::new(),
+                resolved: Resolved::new(),
             }),
             draining: AtomicBool::new(false),
             threads: Mutex::default(),
@@ -210,8 +226,7 @@ impl Running {
 
     /// The configuration in force, with the servers that are known.
     pub fn config(&self) -> Config {
-        let current = self.current();
-        Current::filled(&current.config, &current.members)
+        self.current().filled()
     }
 
     /// The figures.
@@ -225,19 +240,20 @@ impl Running {
     /// [`AppError::Placement`]; then nothing has changed.
     pub fn apply(&self, config: &Config) -> Result<(), AppError> {
         let mut current = self.current();
-        let mut members = current.members.clone();
-        members.retain(|name, _| {
+        let mut next = Current {
+            snapshot: Arc::clone(&current.snapshot),
+            config: config.clone(),
+            members: current.members.clone(),
+            resolved: current.resolved.clone(),
+        };
+        next.members.retain(|name, _| {
             let pool = config.pools.iter().find(|pool| pool.name == *name);
             pool.is_some_and(|pool| pool.discover.is_some())
         });
-        let snapshot = Arc::new(Snapshot::compile(&Current::filled(config, &members))?);
-        *current = Current {
-            snapshot: Arc::clone(&snapshot),
-            config: config.clone(),
-            members,
-        };
+        next.snapshot = next.compile()?;
+        *current = next;
         // While it is locked, so that workers are told in this order.
-        self.tell(&snapshot);
+        self.tell(&current.snapshot);
         drop(current);
         self.fleet
             .max_clients
@@ -252,9 +268,9 @@ impl Running {
     fn set_members(&self, pool: &str, servers: Vec<Server>) {
         let mut current = self.current();
         let before = current.members.insert(pool.to_owned(), servers);
-        match Snapshot::compile(&Current::filled(&current.config, &current.members)) {
+        match current.compile() {
             Ok(snapshot) => {
-                current.snapshot = Arc::new(snapshot);
+                current.snapshot = snapshot;
                 self.tell(&current.snapshot);
             }
             Err(error) => {
@@ -263,6 +279,23 @@ impl Running {
                     None => current.members.remove(pool),
                 };
                 tracing::error!(pool, %error, "the servers that were found can't be used; those before stay");
+            }
+        }
+    }
+
+    /// These are the addresses of servers that are listed by name from now on.
+    fn set_resolved(&self, resolved: Resolved) {
+        let mut current = self.current();
+        let before = std::mem::replace(&mut current.resolved, resolved);
+        match current.compile() {
+            Ok(snapshot) => {
+                current.snapshot = snapshot;
+                self.tell(&current.snapshot);
+            }
+            Err(error) => {
+                // Placement knows no addresses, so this can't be.
+                current.resolved = before;
+                tracing::error!(%error, "the addresses of listed servers can't be used");
             }
         }
     }

@@ -158,7 +158,7 @@ pub const POOL: Section = Section {
             "servers",
             "list of addresses or tables",
             "required, or `discover`",
-            "The servers: `\"10.0.0.1:11211\"`, `\"cache-0.example:11211\"` (looked up at each connect), `\"unix:/run/memcached.sock\"`, or a table with a name or a weight.",
+            "The servers: `\"10.0.0.1:11211\"`, `\"cache-0.example:11211\"` (a name, looked up again and again), `\"unix:/run/memcached.sock\"`, or a table with a name or a weight.",
         ),
         key(
             "discover",

@@ -80,6 +80,17 @@ impl Snapshot {
     /// # Errors
     /// What [`Pool::selector`] refuses; a checked configuration has none of that.
     pub fn compile(config: &Config) -> Result<Snapshot, PlacementError> {
+        Snapshot::compile_at(config, ServerAddr::clone)
+    }
+
+    /// As [`Snapshot::compile`], with each server where `locate` says it is. Placement does not depend on that.
+    ///
+    /// # Errors
+    /// As for [`Snapshot::compile`].
+    pub fn compile_at(
+        config: &Config,
+        locate: impl Fn(&ServerAddr) -> ServerAddr,
+    ) -> Result<Snapshot, PlacementError> {
         let pools = config
             .pools
             .iter()
@@ -93,7 +104,7 @@ impl Snapshot {
                     servers: pool
                         .servers
                         .iter()
-                        .map(|server| Arc::new(spec(pool, &server.name, &server.addr)))
+                        .map(|server| Arc::new(spec(pool, &server.name, locate(&server.addr))))
                         .collect(),
                     coalesce: pool.coalesce,
                 })
@@ -119,10 +130,10 @@ impl Snapshot {
     }
 }
 
-fn spec(pool: &Pool, name: &str, addr: &ServerAddr) -> DestinationSpec {
+fn spec(pool: &Pool, name: &str, addr: ServerAddr) -> DestinationSpec {
     let micros = |d: std::time::Duration| d.as_micros().min(u128::from(u64::MAX / 4)) as u64;
     DestinationSpec {
-        addr: addr.clone(),
+        addr,
         name: name.to_owned(),
         timeout: micros(pool.timeout),
         connect_timeout: micros(pool.connect_timeout),

@@ -122,3 +122,26 @@ fn fill_again(router: &super::kube::Router, keys: &[String]) -> bool {
         client.line() == "STORED"
     })
 }
+
+/// Servers that are listed by name are looked up again, too; their places never change.
+#[test]
+fn a_listed_name_that_moves_is_followed() {
+    let mut kube = Kube::start(2);
+    let port = kube.port();
+    let servers: Vec<String> = (0..2)
+        .map(|ordinal| format!("\"{}.{SERVICE}.:{port}\"", name(ordinal)))
+        .collect();
+    let router = kube.router_of(&format!(
+        "[pools.cache]\nservers = [{}]\n",
+        servers.join(", ")
+    ));
+    let keys = keys(300);
+    eventually("the names resolve", || fill_again(&router, &keys));
+    let before = kube.owners(&keys, "after");
+    kube.run("mc-1");
+    kube.show_all();
+    eventually("the one that moved is found", || fill_again(&router, &keys));
+    let after = kube.owners(&keys, "after");
+    assert_eq!((before.len(), after.len()), (keys.len(), keys.len()));
+    assert_eq!(moved(&before, &after), 0);
+}
