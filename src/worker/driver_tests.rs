@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::config::{Config, Pool, Server};
+use crate::config::{Config, Pool, Server, ServerAddr};
 use crate::embedded::server::run_many;
 use crate::stats::report::{Registry, Reporter};
 

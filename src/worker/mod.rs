@@ -21,5 +21,6 @@ mod large_tests;
 #[cfg(test)]
 mod model_tests;
 mod ready;
+mod servers;
 pub mod socket;
 mod ticks;
