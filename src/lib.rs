@@ -44,8 +44,14 @@
 //! (a value in parts, [`route::big_value`]) is a *dialogue*: an `async fn` that the worker polls when
 //! answers have come; it awaits nothing else.
 //!
+//! # Servers that come and go
+//! [`discovery`] asks sources (DNS, files, endpoints) on the control thread and makes of their answers who is in the
+//! ring: a pure reducer, in which only good answers change anything and a server that is no longer shown keeps its place
+//! for a while. A change becomes a new snapshot; workers swap it between turns, destinations that stay keep their
+//! connections. Who is up is not its business: each worker sees that for itself ([`upstream::health`]).
+//!
 //! # Directions
-//! `main → cli → app → {admin, worker, config}`; `worker → {client, route, upstream} → {protocol, hash,
+//! `main → cli → app → {admin, worker, discovery, config}`; `discovery → {config, hash}`; `worker → {client, route, upstream} → {protocol, hash,
 //! stats}`; `route::compile → {config, hash}`. `embedded` (the demo's cache servers) and `bench` (the load
 //! generator) stand beside and use `protocol` only.
 
