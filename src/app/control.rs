@@ -222,8 +222,11 @@ async fn serve_on(
     started(&running);
     let mut watch = tokio::time::interval(WATCH_PERIOD);
     watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut windows = tokio::time::interval(Duration::from_secs(1));
+    windows.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            _ = windows.tick() => running.end_windows(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => if let Some(reloader) = &reloader {

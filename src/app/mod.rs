@@ -5,13 +5,13 @@
 //! lose their connections, the others notice nothing.
 
 mod control;
+mod current;
 mod demo;
 mod follow;
 mod listen;
 pub mod members;
 mod names;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,10 +22,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 pub use control::run;
+use current::Current;
 pub use demo::demo;
 use names::Resolved;
 
-use crate::config::{Config, Server, ServerAddr};
+use crate::config::{Config, Server};
 use crate::hash::{PlacementError, Selector};
 use crate::route::compile::Snapshot;
 use crate::stats::report::{Registry, Reporter};
@@ -75,49 +76,14 @@ pub struct Running {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What is routed by.
-struct Current {
-    snapshot: Arc<Snapshot>,
-    config: Config,
-    /// The servers that were found, by pool.
-    members: BTreeMap<String, Vec<Server>>,
-    /// The addresses of servers that are listed by name.
-    resolved: Resolved,
-}
-
-impl Current {
-    /// The configuration with the servers that were found in their pools.
-    fn filled(&self) -> Config {
-        let mut config = self.config.clone();
-        for pool in &mut config.pools {
-            if pool.discover.is_some()
-                && let Some(servers) = self.members.get(&pool.name)
-            {
-                pool.servers.clone_from(servers);
-            }
-        }
-        config
-    }
-
-    fn compile(&self) -> Result<Arc<Snapshot>, PlacementError> {
-        let locate = |addr: &ServerAddr| match addr {
-            ServerAddr::Name { host, port } => match self.resolved.get(&(host.clone(), *port)) {
-                Some(addrs) => ServerAddr::Found(addrs.clone()),
-                None => addr.clone(),
-            },
-            addr => addr.clone(),
-        };
-        Ok(Arc::new(Snapshot::compile_at(&self.filled(), locate)?))
-    }
-}
-
 impl Running {
     /// Starts the workers.
     ///
     /// # Errors
     /// [`AppError`] if the configuration can't be compiled or a thread not be started.
     pub fn start(config: &Config) -> Result<Arc<Running>, AppError> {
-        let snapshot = Arc::new(Snapshot::compile(config)?);
+        let current = Current::new(config)?;
+        let snapshot = Arc::clone(&current.snapshot);
         let count = config.workers.unwrap_or_else(default_workers).max(1);
         let registry = Arc::new(Registry::new(count));
         registry
@@ -139,12 +105,7 @@ impl Running {
                 max_clients: AtomicUsize::new(config.limits.max_connections),
             }),
             registry,
-            current: Mutex::new(Current {
-                snapshot: Arc::clone(&snapshot),
-                config: config.clone(),
-                members: BTreeMap::new(),
-                resolved: Resolved::new(),
-            }),
+            current: Mutex::new(current),
             draining: AtomicBool::new(false),
             threads: Mutex::default(),
         });
@@ -240,20 +201,8 @@ impl Running {
     /// [`AppError::Placement`]; then nothing has changed.
     pub fn apply(&self, config: &Config) -> Result<(), AppError> {
         let mut current = self.current();
-        let mut next = Current {
-            snapshot: Arc::clone(&current.snapshot),
-            config: config.clone(),
-            members: current.members.clone(),
-            resolved: current.resolved.clone(),
-        };
-        next.members.retain(|name, _| {
-            let pool = config.pools.iter().find(|pool| pool.name == *name);
-            pool.is_some_and(|pool| pool.discover.is_some())
-        });
-        next.snapshot = next.compile()?;
-        *current = next;
-        // While it is locked, so that workers are told in this order.
-        self.tell(&current.snapshot);
+        let next = current.with_config(config);
+        self.replace(&mut current, next)?;
         drop(current);
         self.fleet
             .max_clients
@@ -267,37 +216,38 @@ impl Running {
     /// These are a pool's servers from now on. Ones that can't be placed change nothing.
     fn set_members(&self, pool: &str, servers: Vec<Server>) {
         let mut current = self.current();
-        let before = current.members.insert(pool.to_owned(), servers);
-        match current.compile() {
-            Ok(snapshot) => {
-                current.snapshot = snapshot;
-                self.tell(&current.snapshot);
-            }
-            Err(error) => {
-                match before {
-                    Some(before) => current.members.insert(pool.to_owned(), before),
-                    None => current.members.remove(pool),
-                };
-                tracing::error!(pool, %error, "the servers that were found can't be used; those before stay");
-            }
+        let next = current.with_members(pool, servers);
+        if let Err(error) = self.replace(&mut current, next) {
+            tracing::error!(pool, %error, "the servers that were found can't be used; those before stay");
         }
     }
 
     /// These are the addresses of servers that are listed by name from now on.
     fn set_resolved(&self, resolved: Resolved) {
         let mut current = self.current();
-        let before = std::mem::replace(&mut current.resolved, resolved);
-        match current.compile() {
-            Ok(snapshot) => {
-                current.snapshot = snapshot;
-                self.tell(&current.snapshot);
-            }
-            Err(error) => {
-                // Placement knows no addresses, so this can't be.
-                current.resolved = before;
-                tracing::error!(%error, "the addresses of listed servers can't be used");
-            }
+        let next = current.with_resolved(resolved);
+        if let Err(error) = self.replace(&mut current, next) {
+            // Placement knows no addresses, so this can't be.
+            tracing::error!(%error, "the addresses of listed servers can't be used");
         }
+    }
+
+    /// Ends the times in which previous servers are asked, where they are over.
+    fn end_windows(&self) {
+        let mut current = self.current();
+        if let Some(next) = current.without_windows(Instant::now())
+            && let Err(error) = self.replace(&mut current, next)
+        {
+            tracing::error!(%error, "the end of a change of servers can't be routed by");
+        }
+    }
+
+    /// Routes by `next` from now on. Workers are told while it is locked, so that they are told in order.
+    fn replace(&self, current: &mut Current, next: Current) -> Result<(), PlacementError> {
+        let next = next.compiled(current, Instant::now())?;
+        *current = next;
+        self.tell(&current.snapshot);
+        Ok(())
     }
 
     /// Has the workers route by a snapshot.
@@ -312,7 +262,7 @@ impl Running {
     fn report_rings(&self, snapshot: &Snapshot) {
         let mut pools = self.registry.pools();
         pools.retain(|name, _| snapshot.pools.iter().any(|pool| pool.name == *name));
-        for pool in &snapshot.pools {
+        for pool in snapshot.pools.iter().filter(|pool| !pool.is_previous) {
             let figures = pools.entry(pool.name.clone()).or_default();
             figures.servers = pool.servers.len();
             let digest = pool.selector.as_ref().map(Selector::digest);

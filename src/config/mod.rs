@@ -85,6 +85,8 @@ pub struct Pool {
     pub connections: usize,
     /// Whether single-key gets that wait for the same server leave as one multi-key get.
     pub coalesce: bool,
+    /// How long after a change of the servers a key's previous server is asked, too; `None` for not at all.
+    pub warm_scaling: Option<Duration>,
     /// When a server is taken out, and when it is tried again.
     pub tko: Tko,
     /// How much may wait for one connection.
@@ -275,6 +277,7 @@ impl Pool {
             connect_timeout: Duration::from_secs(1),
             connections: 1,
             coalesce: true,
+            warm_scaling: None,
             tko: Tko::default(),
             queue: Queue::default(),
         }

@@ -139,6 +139,12 @@ fn pool(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<Pool> {
     );
     table.usize(report, "connections", 1..=64, &mut pool.connections);
     table.bool(report, "coalesce", &mut pool.coalesce);
+    let mut window = 10 * MINUTE;
+    let day = 24 * 60 * MINUTE;
+    table.duration(report, "warm_window", 1000 * millisecond..=day, &mut window);
+    let mut warm = false;
+    table.bool(report, "warm_scaling", &mut warm);
+    pool.warm_scaling = warm.then_some(window);
     pool.tko = tko(report, &table);
     pool.queue = queue(report, &table);
     let placement = placement?;

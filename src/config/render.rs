@@ -96,6 +96,10 @@ fn pool(text: &mut String, pool: &Pool) {
     );
     line(text, "connections", pool.connections);
     line(text, "coalesce", pool.coalesce);
+    line(text, "warm_scaling", pool.warm_scaling.is_some());
+    if let Some(window) = pool.warm_scaling {
+        line(text, "warm_window", quoted(&show_duration(window)));
+    }
     line(text, "tko.after", pool.tko.after);
     line(
         text,

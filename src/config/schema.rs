@@ -233,6 +233,18 @@ pub const POOL: Section = Section {
             "Send single-key gets that wait for the same server as one multi-key get. Clients see no difference but the speed.",
         ),
         key(
+            "warm_scaling",
+            "true or false",
+            "false",
+            "When servers join or leave: for a while, ask a key's previous server for what its new one does not have, copy what is found with the time it has left to live, and have updates reach both, so that nothing old comes back.",
+        ),
+        key(
+            "warm_window",
+            "duration from 1s to 24h",
+            "\"10m\"",
+            "How long `warm_scaling` goes on after a change.",
+        ),
+        key(
             "tko",
             "table",
             "see there",

@@ -28,6 +28,7 @@ mod murmur;
 mod rendezvous;
 mod ring;
 mod selector;
+mod shift;
 mod spooky;
 
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use explain::Explanation;
 pub use function::HashFunction;
 pub use ring::{DEFAULT_POINTS, MAX_POINTS};
 pub use selector::{MAX_SALT, Selector};
+pub use shift::Shift;
 pub use spooky::spooky32;
 
 /// One member of a pool as the placement sees it.

@@ -3,6 +3,7 @@
 //! A [`Snapshot`] is immutable and shared by all workers; a reload makes a new one and requests that are
 //! under way finish on the old one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::{Config, FailoverOn, Pool, Route, ServerAddr};
@@ -10,6 +11,7 @@ use crate::hash::{PlacementError, Selector};
 use crate::protocol::request;
 use crate::upstream::health::HealthPolicy;
 
+use super::moved::MovedKeys;
 use super::tree::{Node, NodeId, Reason, Reasons, Tree};
 
 /// Everything a worker needs to route requests.
@@ -28,6 +30,8 @@ pub struct Snapshot {
 pub struct PoolSnapshot {
     /// Its name.
     pub name: String,
+    /// It is what a pool was before its servers changed.
+    pub is_previous: bool,
     /// From keys to servers; none while no servers are known.
     pub selector: Option<Selector>,
     /// The servers, in the selector's order.
@@ -80,23 +84,32 @@ impl Snapshot {
     /// # Errors
     /// What [`Pool::selector`] refuses; a checked configuration has none of that.
     pub fn compile(config: &Config) -> Result<Snapshot, PlacementError> {
-        Snapshot::compile_at(config, ServerAddr::clone)
+        Snapshot::compile_at(config, &BTreeMap::new(), ServerAddr::clone)
     }
 
-    /// As [`Snapshot::compile`], with each server where `locate` says it is. Placement does not depend on that.
+    /// As [`Snapshot::compile`], for pools whose servers have just changed: `previous` has them as they were. Each
+    /// server is where `locate` says it is; placement does not depend on that.
     ///
     /// # Errors
     /// As for [`Snapshot::compile`].
     pub fn compile_at(
         config: &Config,
+        previous: &BTreeMap<String, Pool>,
         locate: impl Fn(&ServerAddr) -> ServerAddr,
     ) -> Result<Snapshot, PlacementError> {
+        let befores = config
+            .pools
+            .iter()
+            .filter_map(|pool| previous.get(&pool.name));
         let pools = config
             .pools
             .iter()
-            .map(|pool| {
+            .chain(befores)
+            .enumerate()
+            .map(|(index, pool)| {
                 Ok(PoolSnapshot {
                     name: pool.name.clone(),
+                    is_previous: index >= config.pools.len(),
                     selector: match pool.servers.is_empty() {
                         true => None,
                         false => Some(pool.selector()?),
@@ -111,7 +124,8 @@ impl Snapshot {
             })
             .collect::<Result<_, _>>()?;
         let mut nodes = Vec::new();
-        add(&config.route, &mut nodes);
+        let moving = moving(config, previous)?;
+        add(&config.route, &moving, &mut nodes);
         Ok(Snapshot {
             tree: Tree::new(nodes),
             pools,
@@ -148,10 +162,45 @@ fn spec(pool: &Pool, name: &str, addr: ServerAddr) -> DestinationSpec {
     }
 }
 
+/// A pool whose servers have changed: the number of the pool as it was, and what differs.
+type Moving = (u32, MovedKeys);
+
+/// By the number of the pool as it is.
+fn moving(
+    config: &Config,
+    previous: &BTreeMap<String, Pool>,
+) -> Result<BTreeMap<usize, Moving>, PlacementError> {
+    let mut moving = BTreeMap::new();
+    let mut number = config.pools.len();
+    for (index, pool) in config.pools.iter().enumerate() {
+        if let Some(before) = previous.get(&pool.name) {
+            if !pool.servers.is_empty() {
+                let keys = MovedKeys::new(before.selector()?, pool.selector()?);
+                moving.insert(index, (number as u32, keys));
+            }
+            number += 1;
+        }
+    }
+    Ok(moving)
+}
+
 /// Adds a route with its children before it.
-fn add(route: &Route, nodes: &mut Vec<Node>) -> NodeId {
+fn add(route: &Route, moving: &BTreeMap<usize, Moving>, nodes: &mut Vec<Node>) -> NodeId {
+    let add = |route: &Route, nodes: &mut Vec<Node>| add(route, moving, nodes);
     let node = match route {
-        Route::Pool(pool) => Node::Pool(*pool as u32),
+        Route::Pool(pool) => match moving.get(pool) {
+            None => Node::Pool(*pool as u32),
+            Some((old, keys)) => {
+                nodes.push(Node::Pool(*pool as u32));
+                nodes.push(Node::Pool(*old));
+                let count = nodes.len() as NodeId;
+                Node::Moving {
+                    new: count - 2,
+                    old: count - 1,
+                    keys: keys.clone(),
+                }
+            }
+        },
         Route::Prefix { prefixes, default } => {
             let mut prefixes: Vec<_> = prefixes
                 .iter()

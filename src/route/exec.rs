@@ -43,6 +43,8 @@ pub enum Target {
     Pool(u32),
     /// Its value is to be stored in parts by this node.
     Split(NodeId),
+    /// It is to reach both servers of a key that has moved, by this node.
+    Move(NodeId),
 }
 
 /// A pool that an item is to be added to, and for how many seconds; 0 is for ever.
@@ -57,6 +59,8 @@ pub enum Next {
     Answer,
     /// This was the answer, and the item is to be copied.
     AnswerAndCopy(CopyTo),
+    /// The previous server of a key that has moved is to be asked, by this node; how that ends is the next outcome.
+    Fetch(NodeId),
     /// This was the metadata of a value whose parts this node is to put together; how that ends is the next
     /// outcome. The metadata may have to be copied.
     Join(NodeId, Option<CopyTo>),
@@ -126,6 +130,10 @@ impl Plan {
                             self.joined |= sort == Sort::Get;
                             (*child, sort == Sort::Get)
                         }
+                        (Node::Moving { .. }, Sort::Update { .. }) => {
+                            return Some(Target::Move(node));
+                        }
+                        (Node::Moving { new, .. }, Sort::Get) => (*new, true),
                         (Node::Pool(_) | Node::Prefix { .. }, _) => return None,
                     };
                     if stays {
@@ -173,6 +181,9 @@ impl Plan {
                     }
                     _ => None,
                 },
+                Some(Node::Moving { .. }) if outcome == Outcome::Miss => {
+                    return Next::Fetch(level.node);
+                }
                 Some(Node::BigValue { .. }) if outcome == Outcome::Metadata => {
                     return Next::Join(level.node, copy);
                 }

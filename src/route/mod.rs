@@ -6,4 +6,5 @@
 pub mod big_value;
 pub mod compile;
 pub mod exec;
+pub mod moved;
 pub mod tree;

@@ -4,6 +4,8 @@
 //! Nodes that decide on a reply (failover, warm-up, big values) need a frame while the request is under way;
 //! see [`super::exec`].
 
+use super::moved::MovedKeys;
+
 /// A node's place in the tree.
 pub type NodeId = u32;
 
@@ -69,6 +71,15 @@ pub enum Node {
         warm: NodeId,
         /// Seconds a copied item lives; 0 is for ever.
         exptime: u32,
+    },
+    /// A pool whose servers have changed a short while ago.
+    Moving {
+        /// The pool as it is.
+        new: NodeId,
+        /// The pool as it was.
+        old: NodeId,
+        /// Which keys this makes a difference to.
+        keys: MovedKeys,
     },
     /// Values over `threshold` are stored in parts of that many bytes; see [`super::big_value`].
     BigValue {
@@ -144,6 +155,7 @@ impl Tree {
                         .find(|(prefix, _)| key.starts_with(prefix))
                         .map_or(*default, |(_, child)| *child);
                 }
+                Some(Node::Moving { new, keys, .. }) if !keys.moved(key) => id = *new,
                 Some(_) => return Step::Decide(id),
                 None => return Step::Nowhere,
             }

@@ -117,6 +117,16 @@ counters! {
         upstream_connects,
         /// Replies that were not what was asked for; each closed its connection.
         upstream_bad_replies,
+        /// Items asked of a key's previous server because its new one had none (`warm_scaling`).
+        moved_asked,
+        /// How many of them it had.
+        moved_hits,
+        /// How many were copied to the new server.
+        moved_copied,
+        /// How many were not asked for because too much was under way.
+        moved_skipped,
+        /// Updates of keys whose server has changed, which reach both.
+        moved_updates,
         /// Turns of the event loop.
         turns,
         /// Bytes of buffers in use for clients and servers.

@@ -268,6 +268,11 @@ impl Registry {
             "upstream_connects",
             "upstream_bad_replies",
             "client_writes",
+            "moved_asked",
+            "moved_hits",
+            "moved_copied",
+            "moved_skipped",
+            "moved_updates",
             "turns",
             "buffered_bytes",
         ] {

@@ -48,6 +48,17 @@ pub struct Parts {
     pub(super) reply: Vec<u8>,
 }
 
+/// A get that found nothing at the new server of a key that has moved.
+#[derive(Debug)]
+pub struct Missed {
+    /// The framed request.
+    pub(super) to: Ticket,
+    /// The node that knows the previous server.
+    pub(super) node: NodeId,
+    /// What the new server answered.
+    pub(super) miss: Answer,
+}
+
 /// An ask under way.
 #[derive(Debug)]
 struct Open {
@@ -132,6 +143,16 @@ impl Dialogues {
     /// Whether the dialogue of this ticket still goes on.
     pub(super) fn wanted(&mut self, to: Ticket) -> bool {
         self.live(to).is_some()
+    }
+
+    /// How many are under way.
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// A number for the next one, for what must be told from others'.
+    pub(super) fn next_serial(&self) -> u32 {
+        self.serial.wrapping_add(1)
     }
 
     /// Whether none is under way.

@@ -79,13 +79,13 @@ impl Frame {
 }
 
 /// A command kept so that it can be sent again.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Retained {
     key: Vec<u8>,
     form: Form,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Form {
     Get(GetCommand, i32),
     Command {
@@ -142,6 +142,24 @@ impl Retained {
                 head,
                 block: Some(Arc::new(block)),
                 guard: Vec::new(),
+            },
+        }
+    }
+
+    /// A meta command whose reply must carry the opaque `guard`, which is taken out of it.
+    pub(super) fn meta(
+        key: Vec<u8>,
+        head: Vec<u8>,
+        block: Option<Vec<u8>>,
+        guard: Vec<u8>,
+    ) -> Retained {
+        Retained {
+            key,
+            form: Form::Command {
+                class: Class::Meta { own_opaque: true },
+                head,
+                block: block.map(Arc::new),
+                guard,
             },
         }
     }

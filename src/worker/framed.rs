@@ -4,15 +4,20 @@ use std::sync::Arc;
 
 use super::big_value::{Joining, Storing, Terms, join, store};
 use super::core::{Core, Routing};
-use super::dialogues::Parts;
+use super::dialogues::{Missed, Parts};
 use super::dispatch::{Op, pick};
 use super::frame::{Frame, Retained};
+use super::moving::{Fetching, Moved, fetch, update};
 use crate::protocol::error::ErrorKind;
 use crate::protocol::request::Evicted;
 use crate::route::big_value::{Update, with_flags};
 use crate::route::exec::{Plan, Sort, Target};
+use crate::route::moved::MovedKeys;
 use crate::route::tree::{Node, NodeId};
 use crate::upstream::conn::{Class, Ticket};
+
+/// Dialogues of a worker with which no more items are fetched from previous servers: then a miss is a miss.
+const MAX_FETCHES: usize = 512;
 
 impl Core {
     pub(super) fn send_framed(&mut self, node: NodeId, to: Ticket, key: &[u8], op: Op<'_>) {
@@ -34,15 +39,16 @@ impl Core {
                 let frame = self.frames.insert(frame) as u32;
                 self.send_to_pool(pool, Ticket { frame, ..to }, key, op);
             }
-            _ => self.send_below_big_values(target, routing, plan, to, sort, key, op),
+            _ => self.send_for_dialogue(target, routing, plan, to, sort, key, op),
         }
         self.run_later();
     }
 
-    /// A get below a node that puts values together, or a value that is to be stored in parts.
+    /// What a dialogue answers, or may have to: a get below a node that puts values together, a value that is to be
+    /// stored in parts, an update of a key that has moved.
     #[cold]
     #[allow(clippy::too_many_arguments)] // They are the state of its one caller.
-    fn send_below_big_values(
+    fn send_for_dialogue(
         &mut self,
         target: Target,
         routing: Arc<Routing>,
@@ -62,10 +68,8 @@ impl Core {
             *head = longer;
         }
         let retained = Retained::new(key, op);
-        if let Target::Split(node) = target
-            && plan.is_over()
-        {
-            if let Err(kind) = self.split(to, &routing, node, &retained) {
+        if plan.is_over() {
+            if let Err(kind) = self.start(to, &routing, target, &retained) {
                 self.fail(to, kind);
             }
             return;
@@ -89,7 +93,7 @@ impl Core {
         let routing = Arc::clone(&frame.routing);
         let sent = match target {
             Target::Pool(pool) => self.send_retained(&routing, pool, to, &retained),
-            Target::Split(node) => self.split(to, &routing, node, &retained),
+            target => self.start(to, &routing, target, &retained),
         };
         // Back in its place first: where the route goes from here depends on the key.
         if let Some(frame) = self.frames.get_mut(frame_id as usize) {
@@ -139,6 +143,62 @@ impl Core {
         }
     }
 
+    /// Begins what takes many requests.
+    fn start(
+        &mut self,
+        to: Ticket,
+        routing: &Arc<Routing>,
+        target: Target,
+        what: &Retained,
+    ) -> Result<(), ErrorKind> {
+        match target {
+            Target::Pool(pool) => self.send_retained(routing, pool, to, what),
+            Target::Split(node) => self.split(to, routing, node, what),
+            Target::Move(node) => self.move_update(to, routing, node, what),
+        }
+    }
+
+    /// Has an update reach both servers of a key that has moved.
+    fn move_update(
+        &mut self,
+        to: Ticket,
+        routing: &Arc<Routing>,
+        node: NodeId,
+        what: &Retained,
+    ) -> Result<(), ErrorKind> {
+        let nodes = moving(routing, node).ok_or(ErrorKind::NoServer)?;
+        let serial = self.dialogues.next_serial();
+        let moved = Moved::new(nodes, what, serial, Arc::clone(&self.stats));
+        let what = what.clone();
+        self.begin_dialogue(to, routing, true, |handle| {
+            Box::pin(update(handle, moved, what))
+        });
+        Ok(())
+    }
+
+    /// Asks the previous server of a key that has moved for what the new one lacks.
+    pub(super) fn fetch_moved(&mut self, missed: Missed) {
+        let Missed { to, node, miss } = missed;
+        let frame = self.frames.get(to.frame as usize);
+        let Some(frame) = frame.filter(|frame| frame.answers(to)) else {
+            return;
+        };
+        let routing = Arc::clone(&frame.routing);
+        let nodes = moving(&routing, node);
+        let Some(nodes) = nodes.filter(|_| self.dialogues.len() < MAX_FETCHES && !self.overloaded)
+        else {
+            self.stats.worker.moved_skipped.inc();
+            return self.hub().conclude(to, miss);
+        };
+        let what = frame.retained.clone();
+        let serial = self.dialogues.next_serial();
+        let moved = Moved::new(nodes, &what, serial, Arc::clone(&self.stats));
+        let fetching = Fetching { moved, what, miss };
+        self.begin_dialogue(to, &routing, false, |handle| {
+            Box::pin(fetch(handle, fetching))
+        });
+    }
+
     /// Stores a value in parts.
     fn split(
         &mut self,
@@ -185,6 +245,14 @@ impl Core {
         self.begin_dialogue(to, &routing, false, |handle| {
             Box::pin(join(handle, joining))
         });
+    }
+}
+
+/// The new and the old pool of a node, and its keys.
+fn moving(routing: &Routing, node: NodeId) -> Option<(NodeId, NodeId, MovedKeys)> {
+    match routing.snapshot.tree.node(node)? {
+        Node::Moving { new, old, keys } => Some((*new, *old, keys.clone())),
+        _ => None,
     }
 }
 

@@ -8,7 +8,7 @@ use slab::Slab;
 
 use super::core::{Core, Routing};
 use super::dialogue::Answer;
-use super::dialogues::{Dialogues, Parts};
+use super::dialogues::{Dialogues, Missed, Parts};
 use super::frame::Frame;
 use crate::client::replies::Replies;
 use crate::protocol::error::ErrorKind;
@@ -33,6 +33,8 @@ pub enum Later {
     Copy(Box<Copying>),
     /// Put a value together.
     Join(Box<Parts>),
+    /// Ask the previous server of a key.
+    Fetch(Box<Missed>),
     /// Look after a dialogue.
     Poll(u32),
 }
@@ -64,6 +66,8 @@ enum Decision {
     DeliverAndCopy(Ticket),
     /// The value's parts are to be put together by this node.
     Join(NodeId, Option<CopyTo>),
+    /// The key's previous server is to be asked by this node.
+    Fetch(NodeId),
     /// The route goes on.
     GoesOn,
 }
@@ -117,6 +121,7 @@ impl Hub<'_> {
                 Decision::DeliverAndCopy(plain)
             }
             Next::Join(node, copy) => Decision::Join(node, copy),
+            Next::Fetch(node) => Decision::Fetch(node),
         }
     }
 
@@ -212,6 +217,11 @@ impl Hub<'_> {
                 let copy = copy.filter(|_| kind == ReplyKind::Value);
                 self.join(to, node, copy, bytes.to_vec());
             }
+            Decision::Fetch(node) => {
+                let miss = Answer::Line(Kind::MetaMiss, shown.to_vec());
+                self.later
+                    .push_back(Later::Fetch(Box::new(Missed { to, node, miss })));
+            }
         }
     }
 
@@ -265,7 +275,7 @@ impl Hub<'_> {
             return self.replies.fail(to, kind);
         }
         match self.decide(to, Outcome::Failed(reason(kind))) {
-            Decision::GoesOn | Decision::Join(..) => {}
+            Decision::GoesOn | Decision::Join(..) | Decision::Fetch(_) => {}
             Decision::Deliver(to) | Decision::DeliverAndCopy(to) => match to.dialogue() {
                 None => self.replies.fail(to, kind),
                 Some(_) => {
@@ -295,6 +305,12 @@ impl Hub<'_> {
             Ticket::NO_FRAME => to,
             _ => match self.decide(to, outcome) {
                 Decision::GoesOn | Decision::Join(..) => return,
+                Decision::Fetch(node) => {
+                    let miss = Answer::Line(Kind::MetaMiss, bytes);
+                    self.later
+                        .push_back(Later::Fetch(Box::new(Missed { to, node, miss })));
+                    return;
+                }
                 Decision::Deliver(plain) => plain,
                 Decision::DeliverAndCopy(plain) => {
                     // Its parts are where they belong; as one item it would be too large.
@@ -392,11 +408,17 @@ impl Sink for Hub<'_> {
         if to.frame == Ticket::NO_FRAME {
             return self.replies.miss(to);
         }
-        if let Decision::Deliver(to) = self.decide(to, Outcome::Miss) {
-            match to.dialogue() {
+        match self.decide(to, Outcome::Miss) {
+            Decision::Deliver(to) => match to.dialogue() {
                 None => self.replies.miss(to),
                 Some(_) => self.dialogues.answer(to, Answer::Miss, self.later),
+            },
+            Decision::Fetch(node) => {
+                let miss = Answer::Miss;
+                self.later
+                    .push_back(Later::Fetch(Box::new(Missed { to, node, miss })));
             }
+            Decision::GoesOn | Decision::Join(..) | Decision::DeliverAndCopy(_) => {}
         }
     }
 
@@ -441,7 +463,7 @@ impl Sink for Hub<'_> {
             Outcome::Failed(Reason::Error)
         };
         match self.decide(to, outcome) {
-            Decision::GoesOn | Decision::Join(..) => {}
+            Decision::GoesOn | Decision::Join(..) | Decision::Fetch(_) => {}
             Decision::Deliver(to) | Decision::DeliverAndCopy(to) => match to.dialogue() {
                 None => self.replies.error(to, line),
                 Some(_) => {
@@ -497,6 +519,7 @@ impl Core {
                     Later::Resend { frame, target } => self.resend(frame, target),
                     Later::Copy(copy) => self.copy_value(&copy),
                     Later::Join(parts) => self.join_parts(*parts),
+                    Later::Fetch(missed) => self.fetch_moved(*missed),
                     Later::Poll(id) => self.poll_dialogue(id),
                 }
             }

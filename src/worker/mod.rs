@@ -20,6 +20,7 @@ mod hub;
 mod large_tests;
 #[cfg(test)]
 mod model_tests;
+mod moving;
 mod ready;
 mod servers;
 pub mod socket;

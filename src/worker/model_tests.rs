@@ -15,6 +15,7 @@ mod checks;
 mod client;
 mod env;
 mod memcached;
+mod moving;
 mod oracle;
 mod plan;
 mod requests;

@@ -24,3 +24,4 @@ mod placement;
 mod restarts;
 mod scaling;
 mod trouble;
+mod warm;

@@ -52,6 +52,7 @@ fn the_smallest_file_has_every_default() {
             connect_timeout: second,
             connections: 1,
             coalesce: true,
+            warm_scaling: None,
             tko: Tko {
                 after: 3,
                 probe_min: second / 10,

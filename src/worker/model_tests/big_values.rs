@@ -273,7 +273,7 @@ fn put(sim: &mut Sim, pool: usize, key: &[u8], value: &[u8], size: usize) -> Met
     }
     for (key, flags, value) in items {
         let pool = &sim.env.snapshot.pools[pool];
-        let spec = &pool.servers[pool.selector.select(&key)];
+        let spec = &pool.servers[pool.selector.as_ref().unwrap().select(&key)];
         let server = number_of(&spec.addr.to_string());
         sim.servers[server].store.put(&key, flags, value);
     }

@@ -60,6 +60,8 @@ pub struct Env {
     next: u64,
     /// All is well now: nothing may fail, whatever the setup.
     pub strict: bool,
+    /// Servers change while a client asks before it has its replies: a get that is overtaken by an update may miss.
+    pub overtakes: bool,
 }
 
 impl Env {
@@ -76,6 +78,7 @@ impl Env {
             written: HashMap::new(),
             next: 1,
             strict: false,
+            overtakes: false,
         }
     }
 
@@ -173,7 +176,7 @@ impl Env {
 
     pub fn rules(&self, disturbed: bool) -> Rules {
         Rules {
-            disturbed: disturbed && !self.strict,
+            disturbed: (disturbed || self.overtakes) && !self.strict,
             vanish: (self.setup.flush || self.setup.allows(Fault::Restart)) && !self.strict,
             appear: match self.setup.route {
                 Shape::WarmUp | Shape::WarmUpOfFailover | Shape::FailoverOfWarmUps { .. } => true,

@@ -1,0 +1,190 @@
+//! What is routed by: the configuration, the servers that were found, and what was before a change of them.
+//!
+//! Changes are made on a copy, which takes the place of what was only if it can be compiled.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::names::Resolved;
+use crate::config::{Config, Pool, Server, ServerAddr};
+use crate::hash::PlacementError;
+use crate::route::compile::Snapshot;
+
+/// See the [module](self).
+#[derive(Clone)]
+pub(super) struct Current {
+    /// What the workers have.
+    pub(super) snapshot: Arc<Snapshot>,
+    config: Config,
+    /// The servers that were found, by pool.
+    members: BTreeMap<String, Vec<Server>>,
+    /// The addresses of servers that are listed by name.
+    resolved: Resolved,
+    /// Pools as they were before their servers changed, with warm scaling, and until when that matters.
+    previous: BTreeMap<String, (Pool, Instant)>,
+}
+
+impl Current {
+    /// The beginning: nothing has been found yet.
+    pub(super) fn new(config: &Config) -> Result<Current, PlacementError> {
+        Ok(Current {
+            snapshot: Arc::new(Snapshot::compile(config)?),
+            config: config.clone(),
+            members: BTreeMap::new(),
+            resolved: Resolved::new(),
+            previous: BTreeMap::new(),
+        })
+    }
+
+    /// The configuration with the servers that were found in their pools.
+    pub(super) fn filled(&self) -> Config {
+        let mut config = self.config.clone();
+        for pool in &mut config.pools {
+            if pool.discover.is_some()
+                && let Some(servers) = self.members.get(&pool.name)
+            {
+                pool.servers.clone_from(servers);
+            }
+        }
+        config
+    }
+
+    /// The same with another configuration.
+    pub(super) fn with_config(&self, config: &Config) -> Current {
+        let mut next = self.clone();
+        next.config = config.clone();
+        next.members.retain(|name, _| {
+            let pool = config.pools.iter().find(|pool| pool.name == *name);
+            pool.is_some_and(|pool| pool.discover.is_some())
+        });
+        next
+    }
+
+    /// The same with these servers of a pool.
+    pub(super) fn with_members(&self, pool: &str, servers: Vec<Server>) -> Current {
+        let mut next = self.clone();
+        next.members.insert(pool.to_owned(), servers);
+        next
+    }
+
+    /// The same with these addresses of listed servers.
+    pub(super) fn with_resolved(&self, resolved: Resolved) -> Current {
+        let mut next = self.clone();
+        next.resolved = resolved;
+        next
+    }
+
+    /// The same without those previous servers whose time is over; `None` if there are none of them.
+    pub(super) fn without_windows(&self, now: Instant) -> Option<Current> {
+        if self.previous.values().all(|(_, until)| *until > now) {
+            return None;
+        }
+        let mut next = self.clone();
+        next.previous.retain(|_, (_, until)| *until > now);
+        Some(next)
+    }
+
+    /// With a snapshot of what it is now. Where the servers of a pool with warm scaling are others than `before`,
+    /// those are its previous ones for a while.
+    pub(super) fn compiled(
+        mut self,
+        before: &Current,
+        now: Instant,
+    ) -> Result<Current, PlacementError> {
+        let (old, new) = (before.filled(), self.filled());
+        self.previous.retain(|name, _| {
+            let pool = new.pools.iter().find(|pool| pool.name == *name);
+            pool.is_some_and(|pool| pool.warm_scaling.is_some())
+        });
+        for pool in &new.pools {
+            let was = old.pools.iter().find(|was| was.name == pool.name);
+            if let (Some(window), Some(was)) = (pool.warm_scaling, was)
+                && !was.servers.is_empty()
+                && !pool.servers.is_empty()
+                && was.selector()?.digest() != pool.selector()?.digest()
+            {
+                tracing::info!(
+                    pool = pool.name,
+                    from = was.servers.len(),
+                    to = pool.servers.len(),
+                    window_s = window.as_secs(),
+                    "the servers have changed; previous ones are asked for what the new ones lack"
+                );
+                self.previous
+                    .insert(pool.name.clone(), (was.clone(), now + window));
+            }
+        }
+        // One that is still a member may have moved meanwhile.
+        let mut previous = BTreeMap::new();
+        for (name, (pool, _)) in &self.previous {
+            let mut pool = pool.clone();
+            let is = new.pools.iter().find(|is| is.name == *name);
+            for server in &mut pool.servers {
+                let same = is.and_then(|is| is.servers.iter().find(|is| is.name == server.name));
+                if let Some(same) = same {
+                    server.addr = same.addr.clone();
+                }
+            }
+            previous.insert(name.clone(), pool);
+        }
+        let locate = |addr: &ServerAddr| match addr {
+            ServerAddr::Name { host, port } => match self.resolved.get(&(host.clone(), *port)) {
+                Some(addrs) => ServerAddr::Found(addrs.clone()),
+                None => addr.clone(),
+            },
+            addr => addr.clone(),
+        };
+        self.snapshot = Arc::new(Snapshot::compile_at(&new, &previous, locate)?);
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use std::time::Duration;
+
+    fn config(servers: &str, warm: bool) -> Config {
+        let text = format!(
+            "[pools.a]\nservers = [{servers}]\nwarm_scaling = {warm}\nwarm_window = \"1m\""
+        );
+        config::parse("f", &text).unwrap().0
+    }
+
+    fn previous(current: &Current) -> Vec<String> {
+        let servers = current
+            .previous
+            .values()
+            .flat_map(|(pool, _)| &pool.servers);
+        servers.map(|server| server.name.clone()).collect()
+    }
+
+    #[test]
+    fn the_servers_before_a_change_are_kept_for_the_window() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let first = Current::new(&config("\"a:1\", \"b:1\"", true)).unwrap();
+        let next = first.with_config(&config("\"a:1\", \"b:1\", \"c:1\"", true));
+        let next = next.compiled(&first, start).unwrap();
+        assert_eq!(previous(&next), ["a:1", "b:1"]);
+        assert_eq!(next.snapshot.pools.len(), 2);
+        // What moves no key is no change.
+        let same = next.clone().compiled(&next, start + second).unwrap();
+        assert_eq!(previous(&same), ["a:1", "b:1"]);
+        assert!(same.without_windows(start + 59 * second).is_none());
+        let over = same.without_windows(start + 60 * second).unwrap();
+        let over = over.compiled(&same, start + 60 * second).unwrap();
+        assert_eq!(previous(&over), [] as [&str; 0]);
+        assert_eq!(over.snapshot.pools.len(), 1);
+    }
+
+    #[test]
+    fn without_warm_scaling_nothing_is_kept() {
+        let first = Current::new(&config("\"a:1\"", false)).unwrap();
+        let next = first.with_config(&config("\"b:1\"", false));
+        let next = next.compiled(&first, Instant::now()).unwrap();
+        assert_eq!(previous(&next), [] as [&str; 0]);
+    }
+}

@@ -1,0 +1,142 @@
+//! A pool grows without a storm of misses.
+//!
+//! Protects: with `warm_scaling` the hit rate stays what it was, whatever moved; copies have the flags and the time to live
+//! of what they are copies of; what is deleted or changed meanwhile does not come back.
+
+use super::kube::{Kube, Router, name};
+use super::load::{OnMiss, Seen, fill, keys, under_load};
+use crate::support::eventually;
+
+/// From three pods to four under load that never stores; gives what was seen before and after.
+fn grow(pool: &str, title: &str) -> (Seen, Seen, Kube, Router, Vec<String>) {
+    let mut kube = Kube::start(3);
+    let router = kube.router(pool, "");
+    router.until_present(3);
+    let keys = keys(3000);
+    fill(&router, &keys, "stored");
+    let mut seen = under_load(&router, &keys, OnMiss::Leave, title, |load| {
+        load.phase("before");
+        load.more(3000);
+        load.phase("during");
+        kube.run(&name(3));
+        kube.show_all();
+        router.until_present(4);
+        load.more(3000);
+        load.phase("after");
+        load.more(3000);
+    });
+    for (phase, seen) in &seen {
+        assert_eq!(seen.failed(), 0, "{phase}");
+    }
+    let mut take = |phase| seen.remove(phase).unwrap();
+    (take("before"), take("after"), kube, router, keys)
+}
+
+#[test]
+fn scaling_up_keeps_the_hit_rate() {
+    let (before, after, kube, router, keys) = grow("warm_scaling = true", "3 to 4, warm");
+    let lost = before.hit_rate() - after.hit_rate();
+    assert!(lost < 1.0, "{lost} points were lost");
+    let copied = router.ringroad.stat("ringroad_moved_copied");
+    // Every key once, so that each that has moved has been asked for.
+    let mut client = router.client();
+    for key in &keys {
+        client.send(format!("get {key}\r\n"));
+        assert_eq!(client.values().len(), 1, "{key}");
+    }
+    let on_new = kube.client("mc-3").stats("");
+    let items = on_new.iter().find(|(name, _)| name == "curr_items");
+    let items: usize = items.unwrap().1.parse().unwrap();
+    eprintln!(
+        "3 to 4, warm: {copied} copied under load; the new pod has {items} of {} keys",
+        keys.len()
+    );
+    assert!((400..1200).contains(&items), "{items}");
+}
+
+/// What it costs without; the numbers are what is printed.
+#[test]
+fn without_it_the_keys_that_move_are_lost() {
+    let (before, after, ..) = grow("", "3 to 4, cold");
+    let lost = before.hit_rate() - after.hit_rate();
+    eprintln!("3 to 4, cold: {lost:.1} points of hit rate lost (a quarter of the keys moved)");
+    assert!((15.0..35.0).contains(&lost), "{lost}");
+}
+
+#[test]
+fn copies_keep_flags_and_time_to_live_and_deletions_reach_both() {
+    let mut kube = Kube::start(2);
+    let router = kube.router("warm_scaling = true\nwarm_window = \"5s\"", "");
+    router.until_present(2);
+    let keys = keys(400);
+    let mut client = router.client();
+    for key in &keys {
+        client.ask(format!("set {key} 77 1000 3\r\nold\r\n"), "STORED\r\n");
+    }
+    let before = kube.owners(&keys, "old");
+    kube.run(&name(2));
+    kube.show_all();
+    router.until_present(3);
+    // In turns: read, deleted, replaced, incremented (which fails), appended to, touched.
+    for (index, key) in keys.iter().enumerate() {
+        match index % 6 {
+            0 => {
+                client.ask(format!("mg {key} f v\r\n"), "VA 3 f77\r\nold\r\n");
+                client.send(format!("mg {key} t\r\n"));
+                let ttl = client.line();
+                let ttl: i64 = ttl.strip_prefix("HD t").unwrap().trim().parse().unwrap();
+                assert!((900..=1000).contains(&ttl), "{key} lives for {ttl} s");
+            }
+            1 => {
+                client.ask(format!("delete {key}\r\n"), "DELETED\r\n");
+                client.ask(format!("get {key}\r\n"), "END\r\n");
+            }
+            2 => {
+                client.ask(format!("set {key} 0 0 3\r\nnew\r\n"), "STORED\r\n");
+            }
+            3 => {
+                let error = "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n";
+                client.ask(format!("incr {key} 1\r\n"), error);
+            }
+            4 => {
+                client.ask(format!("append {key} 0 0 1\r\n+\r\n"), "STORED\r\n");
+                client.ask(
+                    format!("get {key}\r\n"),
+                    format!("VALUE {key} 77 4\r\nold+\r\nEND\r\n"),
+                );
+            }
+            _ => {
+                client.ask(format!("touch {key} 500\r\n"), "TOUCHED\r\n");
+            }
+        }
+    }
+    let moved = before.iter().filter(|(key, owner)| {
+        let mut direct = kube.client("mc-2");
+        direct.send(format!("get {key}\r\n"));
+        let there = !direct.values().is_empty();
+        let mut direct = kube.client(owner);
+        direct.send(format!("get {key}\r\n"));
+        let was = direct.values();
+        let index: usize = key.strip_prefix("key:").unwrap().parse().unwrap();
+        if there && index % 6 != 0 {
+            assert!(was.is_empty(), "{key} is still at {owner}");
+        }
+        if index % 6 == 1 {
+            assert!(was.is_empty() && !there, "{key} was deleted");
+        }
+        there
+    });
+    let moved = moved.count();
+    eprintln!("2 to 3, updates: {moved} keys moved");
+    assert!(moved > 50, "{moved}");
+    // When the window is over, previous servers are not asked any more.
+    let asked = || router.ringroad.stat("ringroad_moved_asked");
+    eventually("the window ends", || {
+        let before = asked();
+        for number in 0..200 {
+            client.ask(format!("get nothing:{number}\r\n"), "END\r\n");
+        }
+        asked() == before
+    });
+    client.ask("get key:1\r\n", "END\r\n");
+}
