@@ -192,12 +192,19 @@ impl Conn {
         let mut rewritten = false;
         if let Class::Meta { own_opaque } = class {
             let guard = Guard::of(self.keys.get(slot.key));
-            if !guard.admits(line, kind) {
+            let cut = guard.cut_from(line);
+            if cut.is_none() && !guard.admits(line, kind) {
                 return Err(Broken::WrongKey);
             }
             if own_opaque {
                 self.scratch.clear();
-                without_opaque(line, guard.opaque, &mut self.scratch);
+                match cut {
+                    Some(rest) => {
+                        self.scratch.extend_from_slice(rest);
+                        self.scratch.extend_from_slice(b"\r\n");
+                    }
+                    None => without_opaque(line, guard.opaque, &mut self.scratch),
+                }
                 head = &self.scratch;
                 rewritten = true;
             }
@@ -298,6 +305,16 @@ impl<'a> Guard<'a> {
             opaque: words.next().unwrap_or_default(),
             key: words.next(),
         }
+    }
+
+    /// The reply without the opaque, if that is its last word, where it was in the command, and says all there is to
+    /// say.
+    #[inline]
+    fn cut_from<'l>(&self, line: &'l [u8]) -> Option<&'l [u8]> {
+        if self.key.is_some() {
+            return None;
+        }
+        line.strip_suffix(self.opaque)?.strip_suffix(b" O")
     }
 
     /// Whether a reply is for what was asked. A bare `EN` of an old server carries nothing.
