@@ -23,5 +23,6 @@ mod load;
 mod placement;
 mod restarts;
 mod scaling;
+mod sources;
 mod trouble;
 mod warm;
