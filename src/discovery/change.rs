@@ -18,6 +18,11 @@ pub enum Change {
         /// Where it is reached.
         addrs: Vec<SocketAddr>,
     },
+    /// A member that is not shown must be there, because ordinals below and above it are. It has a place.
+    Missing {
+        /// Its name.
+        name: String,
+    },
     /// A member is no longer shown. It keeps its place.
     Absent {
         /// Its name.
@@ -88,7 +93,10 @@ impl Change {
     pub fn is_ring(&self) -> bool {
         matches!(
             self,
-            Change::Joined { .. } | Change::Left { .. } | Change::Weighted { .. }
+            Change::Joined { .. }
+                | Change::Missing { .. }
+                | Change::Left { .. }
+                | Change::Weighted { .. }
         )
     }
 
@@ -103,6 +111,7 @@ impl Change {
     pub const fn label(&self) -> &'static str {
         match self {
             Change::Joined { .. } => "joined",
+            Change::Missing { .. } => "missing",
             Change::Absent { .. } => "absent",
             Change::Returned { .. } => "returned",
             Change::Moved { .. } => "moved",
@@ -128,6 +137,12 @@ impl fmt::Display for Change {
                 addrs,
             } => {
                 write!(f, "{name} joined at {} (identity: {identity})", At(addrs))
+            }
+            Change::Missing { name } => {
+                write!(
+                    f,
+                    "{name} is not shown, but those below and above it are: it has a place"
+                )
             }
             Change::Absent { name, hold } => {
                 let hold = hold.as_secs();

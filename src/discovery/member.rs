@@ -124,6 +124,22 @@ impl Member {
         }
     }
 
+    /// One that must be there although no answer has shown it yet.
+    pub(super) fn missing(
+        name: &Name,
+        identity: Identity,
+        now: Duration,
+        known: Duration,
+    ) -> Member {
+        let shown = Shown {
+            identity,
+            addrs: Vec::new(),
+            weight: None,
+            adopted: false,
+        };
+        Member::new(name, shown, now, known, 0)
+    }
+
     /// The member as the placement takes it: a function of its name and weight alone.
     #[must_use]
     pub fn node(&self) -> Node {

@@ -7,6 +7,7 @@
 //! * Only a good answer changes anything. Time alone never does, and while the source fails the clocks of the
 //!   absent stand still: a member leaves because answers that came after its hold still lack it.
 //! * What would take away too large a part of the ring at once has to be confirmed by several answers first.
+//! * A StatefulSet has no gaps: an ordinal between two that are shown is a member that is absent.
 //! * New members join at once. The ring is never empty once it was not.
 //! * An address without a name, where a name is known for it, is that member: a reverse lookup that fails now and
 //!   then makes no new members. This ends a hold after the name was last shown.
@@ -20,6 +21,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::change::Change;
+use super::gaps::gaps;
 use super::member::{Absence, Member, Policy, State};
 use super::names::{Name, ordinal};
 use super::shown::{Shown, shown};
@@ -41,6 +43,8 @@ pub struct Membership {
     /// When members left within the last [`Policy::confirm`].
     left: Vec<Duration>,
     no_room: bool,
+    /// Names that have left and were not shown since: nothing is inferred about them.
+    gone: BTreeSet<Name>,
 }
 
 #[derive(Clone, Debug)]
@@ -71,6 +75,7 @@ impl Membership {
             round: 0,
             left: Vec::new(),
             no_room: false,
+            gone: BTreeSet::new(),
         }
     }
 
@@ -228,7 +233,9 @@ impl Membership {
 
     fn see(&mut self, known: Duration, shown: BTreeMap<Name, Shown>, changes: &mut Vec<Change>) {
         let mut waiting = 0;
+        let missing = gaps(&shown, &self.gone);
         for (name, one) in shown {
+            self.gone.remove(&name);
             if let Some(member) = self.members.get_mut(&name) {
                 member.see(self.now, known, self.round, one, &self.policy, changes);
                 continue;
@@ -248,6 +255,16 @@ impl Membership {
             });
             let member = Member::new(&name, one, self.now, known, self.round);
             self.members.insert(name, member);
+        }
+        for (name, identity) in missing {
+            if self.members.len() < self.policy.max_members && !self.members.contains_key(&name) {
+                changes.push(Change::Missing {
+                    name: name.0.clone(),
+                });
+                // Of an earlier answer, so that it is absent in this one.
+                let member = Member::missing(&name, identity, self.now, known);
+                self.members.insert(name, member);
+            }
         }
         if waiting > 0 && !self.no_room {
             changes.push(Change::NoRoom {
@@ -365,6 +382,9 @@ impl Membership {
             let away = self.now.saturating_sub(*since);
             self.left.push(known);
             self.members.remove(&name);
+            if self.gone.len() < self.policy.max_members {
+                self.gone.insert(name.clone());
+            }
             changes.push(Change::Left { name: name.0, away });
         }
         if !held.is_empty() {

@@ -175,7 +175,7 @@ proptest! {
                 continue;
             }
             let joined: BTreeSet<&str> = changes.iter().filter_map(|change| match change {
-                Change::Joined { name, .. } => Some(name.as_str()),
+                Change::Joined { name, .. } | Change::Missing { name } => Some(name.as_str()),
                 _ => None,
             }).collect();
             for distribution in STEADY {

@@ -470,3 +470,35 @@ fn odd_policies_and_times_are_taken() {
     m.apply(s(0), &pods(0..1));
     assert_eq!(names(&m), ["cache-0"], "no hold, no guard: as asked for");
 }
+
+/// A router that starts while a pod restarts places keys like those that know it.
+#[test]
+fn an_ordinal_between_others_has_a_place_from_the_beginning() {
+    let sighted = |names: &[&str]| {
+        answer(
+            names
+                .iter()
+                .enumerate()
+                .map(|(index, name)| sighting(name, Identity::Srv, index as u8))
+                .collect(),
+        )
+    };
+    let all = ["cache-0", "cache-1", "cache-2"];
+    let mut early = Membership::new(policy());
+    early.apply(s(0), &sighted(&all));
+    early.apply(s(5), &sighted(&["cache-0", "cache-2"]));
+    let mut late = Membership::new(policy());
+    let changes = late.apply(s(5), &sighted(&["cache-0", "cache-2"]));
+    assert_eq!(early.ring(), late.ring());
+    assert!(changes.contains(&Change::Missing {
+        name: "cache-1".to_owned()
+    }));
+    late.apply(s(10), &sighted(&all));
+    assert_eq!(early.ring(), late.ring());
+    // One that really is not there leaves after its hold, and is not thought up again.
+    let mut alone = Membership::new(policy());
+    for now in (0..1300).step_by(10) {
+        alone.apply(s(now), &sighted(&["cache-0", "cache-2"]));
+    }
+    assert_eq!(alone.ring().len(), 2);
+}

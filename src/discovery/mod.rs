@@ -13,6 +13,7 @@ mod change;
 pub mod dns;
 pub mod endpoint;
 pub mod file;
+mod gaps;
 mod listed;
 mod member;
 pub mod membership;

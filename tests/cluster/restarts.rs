@@ -145,3 +145,24 @@ fn a_listed_name_that_moves_is_followed() {
     assert_eq!((before.len(), after.len()), (keys.len(), keys.len()));
     assert_eq!(moved(&before, &after), 0);
 }
+
+/// A router that starts while a pod restarts has the same ring as one that knows the pod.
+#[test]
+fn a_router_that_starts_meanwhile_has_the_same_ring() {
+    let mut kube = Kube::start(4);
+    let early = kube.router("", "");
+    early.until_present(4);
+    kube.kill("mc-1");
+    kube.show(["mc-0", "mc-2", "mc-3"]);
+    eventually("it is absent", || early.names("absent") == ["mc-1"]);
+    let late = kube.router("", "");
+    eventually("the other one knows of it", || {
+        late.names("absent") == ["mc-1"]
+    });
+    assert_eq!(early.digest(), late.digest());
+    kube.run("mc-1");
+    kube.show_all();
+    early.until_present(4);
+    late.until_present(4);
+    assert_eq!(early.digest(), late.digest());
+}

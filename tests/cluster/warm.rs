@@ -118,7 +118,7 @@ fn copies_keep_flags_and_time_to_live_and_deletions_reach_both() {
         direct.send(format!("get {key}\r\n"));
         let was = direct.values();
         let index: usize = key.strip_prefix("key:").unwrap().parse().unwrap();
-        if there && index % 6 != 0 {
+        if there && !index.is_multiple_of(6) {
             assert!(was.is_empty(), "{key} is still at {owner}");
         }
         if index % 6 == 1 {
