@@ -5,7 +5,7 @@
 //! have arrived and sends what it asks, along the same routes as a client's requests; it never runs while a
 //! connection's replies are being read.
 //!
-//! A dialogue knows no sockets, clocks or timers and awaits nothing but answers. Every ask is answered, if only
+//! A dialogue knows no sockets, clocks or timers and awaits nothing but answers and short pauses. Every ask is answered, if only
 //! with a failure. It may end while some are still open; those are forgotten. It is dropped when nobody
 //! waits for its answer any more.
 
@@ -62,12 +62,20 @@ pub(super) struct Talk {
     next: u32,
     /// Asked and not yet taken by the worker.
     pub asks: VecDeque<(u32, Ask)>,
+    /// Pauses begun and not yet taken by the worker.
+    pub pauses: Vec<u32>,
     answers: HashMap<u32, Answer>,
     /// Bytes that the dialogue holds besides.
     holds: usize,
 }
 
 impl Talk {
+    fn number(&mut self) -> u32 {
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
+        number
+    }
+
     /// An ask has its answer.
     pub(super) fn answer(&mut self, number: u32, answer: Answer) {
         self.answers.insert(number, answer);
@@ -94,11 +102,22 @@ impl Handle {
         self.talk().holds = bytes;
     }
 
+    /// Waits for a moment, for what others do. To ask anything instead would be a circle without an end as soon as
+    /// the answer is known without asking a server.
+    pub(super) fn pause(&self) -> Asked<'_> {
+        let mut talk = self.talk();
+        let number = talk.number();
+        talk.pauses.push(number);
+        Asked {
+            handle: self,
+            number,
+        }
+    }
+
     /// Asks, and waits for the answer.
     pub(super) fn ask(&self, ask: Ask) -> Asked<'_> {
         let mut talk = self.talk();
-        let number = talk.next;
-        talk.next = talk.next.wrapping_add(1);
+        let number = talk.number();
         talk.asks.push_back((number, ask));
         Asked {
             handle: self,

@@ -34,6 +34,9 @@ const MAX_OPEN: usize = 1024;
 /// Bytes of a command line besides its key, at most.
 const COMMAND: usize = 64;
 
+/// How long a pause of a dialogue is, in microseconds.
+const PAUSE: u64 = 1000;
+
 /// The most that is set aside at once for an answer that has been announced, in bytes.
 const ROOM: usize = 1 << 20;
 
@@ -59,10 +62,11 @@ pub struct Missed {
     pub(super) miss: Answer,
 }
 
-/// An ask under way.
+/// An ask under way, or a pause.
 #[derive(Debug)]
 struct Open {
     number: u32,
+    is_pause: bool,
     destination: Option<u32>,
     bytes: usize,
 }
@@ -126,6 +130,8 @@ pub struct Dialogues {
     waiting: VecDeque<u32>,
     /// There may be room for asks of theirs.
     has_room: bool,
+    /// When pauses end, and whose they are; the first one ends first.
+    pauses: VecDeque<(u64, Ticket)>,
 }
 
 impl std::fmt::Debug for Dialogues {
@@ -185,6 +191,9 @@ impl Dialogues {
     }
 
     fn close(&mut self, open: &Open) {
+        if open.is_pause {
+            return;
+        }
         self.open = self.open.saturating_sub(1);
         self.has_room = true;
         if let Some(destination) = open.destination
@@ -195,6 +204,21 @@ impl Dialogues {
             if outgoing.asks == 0 {
                 self.outgoing.remove(&destination);
             }
+        }
+    }
+
+    /// When the next pause ends, or `u64::MAX`.
+    pub(super) fn next_pause(&self) -> u64 {
+        self.pauses.front().map_or(u64::MAX, |(at, _)| *at)
+    }
+
+    /// Ends the pauses that are over.
+    pub(super) fn end_pauses(&mut self, now: u64, later: &mut VecDeque<Later>) {
+        while let Some((at, to)) = self.pauses.front().copied()
+            && at <= now
+        {
+            self.pauses.pop_front();
+            self.answer(to, Answer::Miss, later);
         }
     }
 
@@ -356,7 +380,23 @@ impl Core {
             Poll::Ready(answer) => self.end_dialogue(id, answer),
             Poll::Pending => {
                 running.future = Some(future);
-                running.unsent.append(&mut running.handle.talk().asks);
+                let pauses = {
+                    let mut talk = running.handle.talk();
+                    running.unsent.append(&mut talk.asks);
+                    std::mem::take(&mut talk.pauses)
+                };
+                let until = self.now.saturating_add(PAUSE);
+                for number in pauses {
+                    running.open.push(Open {
+                        number,
+                        is_pause: true,
+                        destination: None,
+                        bytes: 0,
+                    });
+                    let to = Ticket::of_dialogue(id, running.serial, number);
+                    self.dialogues.pauses.push_back((until, to));
+                    self.timer = self.timer.min(until);
+                }
                 if running.unsent.is_empty() && running.open.is_empty() {
                     tracing::error!("a dialogue waits for nothing");
                     return self.end_dialogue(id, Answer::Failed(ErrorKind::NoServer));
@@ -464,6 +504,7 @@ impl Core {
         let (number, ask) = running.unsent.pop_front()?;
         running.open.push(Open {
             number,
+            is_pause: false,
             destination,
             bytes,
         });

@@ -25,6 +25,8 @@ pub struct Frame {
     pub(super) copying: Option<CopyTo>,
     /// The server was asked for flags that the client does not want to see.
     pub(super) added_flags: bool,
+    /// What a dialogue answers for it is an item as a server had it.
+    pub(super) fetched: bool,
     /// What arrives is too long for the metadata that its flags say it is: its first line. The rest is ignored.
     pub(super) ignored: Option<Box<[u8]>>,
 }
@@ -47,6 +49,7 @@ impl Frame {
             copy: Vec::new(),
             copying: None,
             added_flags: false,
+            fetched: false,
             ignored: None,
         }
     }

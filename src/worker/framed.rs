@@ -179,10 +179,11 @@ impl Core {
     /// Asks the previous server of a key that has moved for what the new one lacks.
     pub(super) fn fetch_moved(&mut self, missed: Missed) {
         let Missed { to, node, miss } = missed;
-        let frame = self.frames.get(to.frame as usize);
+        let frame = self.frames.get_mut(to.frame as usize);
         let Some(frame) = frame.filter(|frame| frame.answers(to)) else {
             return;
         };
+        frame.fetched = true;
         let routing = Arc::clone(&frame.routing);
         let nodes = moving(&routing, node);
         let Some(nodes) = nodes.filter(|_| self.dialogues.len() < MAX_FETCHES && !self.overloaded)

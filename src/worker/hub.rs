@@ -288,7 +288,9 @@ impl Hub<'_> {
 
     /// A dialogue has ended with this answer.
     pub(super) fn conclude(&mut self, to: Ticket, answer: Answer) {
-        let get = self.frame(to).is_some_and(|f| f.sort == Sort::Get);
+        let frame = self.frame(to);
+        let get = frame.as_ref().is_some_and(|f| f.sort == Sort::Get);
+        let fetched = frame.is_some_and(|f| std::mem::take(&mut f.fetched) && f.joins());
         let (kind, bytes) = match answer {
             Answer::Value(bytes) => (ReplyKind::Value, bytes),
             Answer::Line(kind, bytes) => (ReplyKind::Line(kind), bytes),
@@ -301,6 +303,9 @@ impl Hub<'_> {
             ReplyKind::Line(_) if !get => Outcome::Done,
             _ => Outcome::Hit,
         };
+        if fetched && outcome == Outcome::Hit {
+            return self.hit_below_big_values(to, kind, &bytes);
+        }
         let to = match to.frame {
             Ticket::NO_FRAME => to,
             _ => match self.decide(to, outcome) {

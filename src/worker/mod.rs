@@ -21,6 +21,8 @@ mod large_tests;
 #[cfg(test)]
 mod model_tests;
 mod moving;
+#[cfg(test)]
+mod moving_core_tests;
 mod ready;
 mod servers;
 pub mod socket;

@@ -233,8 +233,8 @@ pub(super) async fn update(handle: Handle, moved: Moved, what: Retained) -> Answ
     let new = moved.new;
     let _hold = moved.keys.update(&moved.key);
     while moved.keys.is_copied(&moved.key) {
-        // Copying is a matter of a few answers; this is as good a clock as any.
-        let _ = handle.ask(moved.ask(new, "mg", "", None)).await;
+        // Copying is a matter of a few answers.
+        handle.pause().await;
     }
     match Update::of(&what) {
         Update::Debug => handle.ask(Ask { from: new, what }).await,

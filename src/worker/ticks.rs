@@ -18,6 +18,8 @@ impl Core {
             self.enforce_budget();
         }
         self.timer = self.timer.min(self.budget_at);
+        self.dialogues.end_pauses(now, &mut self.later);
+        self.timer = self.timer.min(self.dialogues.next_pause());
         self.run_later();
         self.count_outcomes();
     }
