@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::names::Resolved;
-use crate::config::{Config, Pool, Server, ServerAddr};
+use crate::config::{Config, Server, ServerAddr};
 use crate::hash::PlacementError;
-use crate::route::compile::Snapshot;
+use crate::route::compile::{Previous, Snapshot};
+use crate::route::moved::Handover;
 
 /// See the [module](self).
 #[derive(Clone)]
@@ -21,9 +22,23 @@ pub(super) struct Current {
     members: BTreeMap<String, Vec<Server>>,
     /// The addresses of servers that are listed by name.
     resolved: Resolved,
-    /// Pools as they were before their servers changed, with warm scaling, and until when that matters.
-    previous: BTreeMap<String, (Pool, Instant)>,
+    /// Pools as they were before their servers changed, with warm scaling.
+    previous: BTreeMap<String, Window>,
 }
+
+/// The time after a change of a pool's servers.
+#[derive(Clone)]
+struct Window {
+    /// The pool as it was.
+    previous: Previous,
+    /// When no request is under way any more that knows nothing of the change.
+    opens: Instant,
+    /// Until when the previous servers matter.
+    until: Instant,
+}
+
+/// What is added to a pool's timeout until no request can be under way from before a change.
+const SLACK: Duration = Duration::from_secs(1);
 
 impl Current {
     /// The beginning: nothing has been found yet.
@@ -75,14 +90,23 @@ impl Current {
         next
     }
 
-    /// The same without those previous servers whose time is over; `None` if there are none of them.
+    /// Lets the windows begin and end whose time has come. The same without those that are over; `None` if there are
+    /// none of them. One is over only when nothing is being copied any more: an update that is routed without it would
+    /// not wait for that.
     pub(super) fn without_windows(&self, now: Instant) -> Option<Current> {
-        if self.previous.values().all(|(_, until)| *until > now) {
-            return None;
+        let mut next = None;
+        for (name, window) in &self.previous {
+            let handover = &window.previous.handover;
+            if window.until <= now {
+                if handover.close() {
+                    let next = next.get_or_insert_with(|| self.clone());
+                    next.previous.remove(name);
+                }
+            } else if window.opens <= now {
+                handover.open();
+            }
         }
-        let mut next = self.clone();
-        next.previous.retain(|_, (_, until)| *until > now);
-        Some(next)
+        next
     }
 
     /// With a snapshot of what it is now. Where the servers of a pool with warm scaling are others than `before`,
@@ -93,9 +117,14 @@ impl Current {
         now: Instant,
     ) -> Result<Current, PlacementError> {
         let (old, new) = (before.filled(), self.filled());
-        self.previous.retain(|name, _| {
-            let pool = new.pools.iter().find(|pool| pool.name == *name);
-            pool.is_some_and(|pool| pool.warm_scaling.is_some())
+        self.previous.retain(|name, window| {
+            let Some(pool) = new.pools.iter().find(|pool| pool.name == *name) else {
+                return false;
+            };
+            if pool.warm_scaling.is_none() {
+                window.until = window.until.min(now);
+            }
+            true
         });
         for pool in &new.pools {
             let was = old.pools.iter().find(|was| was.name == pool.name);
@@ -111,22 +140,37 @@ impl Current {
                     window_s = window.as_secs(),
                     "the servers have changed; previous ones are asked for what the new ones lack"
                 );
-                self.previous
-                    .insert(pool.name.clone(), (was.clone(), now + window));
+                let handover = match self.previous.get(&pool.name) {
+                    Some(window) => window.previous.handover.clone(),
+                    None => Handover::default(),
+                };
+                handover.begin();
+                let previous = Previous {
+                    pool: was.clone(),
+                    handover,
+                };
+                let opens = now + (pool.timeout + SLACK).min(window / 10);
+                let until = now + window;
+                let window = Window {
+                    previous,
+                    opens,
+                    until,
+                };
+                self.previous.insert(pool.name.clone(), window);
             }
         }
         // One that is still a member may have moved meanwhile.
         let mut previous = BTreeMap::new();
-        for (name, (pool, _)) in &self.previous {
-            let mut pool = pool.clone();
+        for (name, window) in &self.previous {
+            let mut before = window.previous.clone();
             let is = new.pools.iter().find(|is| is.name == *name);
-            for server in &mut pool.servers {
+            for server in &mut before.pool.servers {
                 let same = is.and_then(|is| is.servers.iter().find(|is| is.name == server.name));
                 if let Some(same) = same {
                     server.addr = same.addr.clone();
                 }
             }
-            previous.insert(name.clone(), pool);
+            previous.insert(name.clone(), before);
         }
         let locate = |addr: &ServerAddr| match addr {
             ServerAddr::Name { host, port } => match self.resolved.get(&(host.clone(), *port)) {
@@ -144,7 +188,7 @@ impl Current {
 mod tests {
     use super::*;
     use crate::config;
-    use std::time::Duration;
+    use crate::route::tree::Node;
 
     fn config(servers: &str, warm: bool) -> Config {
         let text = format!(
@@ -157,7 +201,7 @@ mod tests {
         let servers = current
             .previous
             .values()
-            .flat_map(|(pool, _)| &pool.servers);
+            .flat_map(|window| &window.previous.pool.servers);
         servers.map(|server| server.name.clone()).collect()
     }
 
@@ -178,6 +222,38 @@ mod tests {
         let over = over.compiled(&same, start + 60 * second).unwrap();
         assert_eq!(previous(&over), [] as [&str; 0]);
         assert_eq!(over.snapshot.pools.len(), 1);
+    }
+
+    #[test]
+    fn a_window_ends_only_when_nothing_is_being_copied() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let first = Current::new(&config("\"a:1\"", true)).unwrap();
+        let next = first.with_config(&config("\"b:1\"", true));
+        let next = next.compiled(&first, start).unwrap();
+        let Some(Node::Moving { keys, .. }) = next.snapshot.tree.node(2) else {
+            panic!("{:?}", next.snapshot.tree);
+        };
+        assert!(
+            keys.copy(b"k").is_none(),
+            "there may be requests from before"
+        );
+        assert!(next.without_windows(start + 2 * second).is_none());
+        let copy = keys.copy(b"k").unwrap();
+        // What is under way is known to what comes after a reload.
+        let again = next.clone().compiled(&next, start + second).unwrap();
+        let Some(Node::Moving { keys, .. }) = again.snapshot.tree.node(2) else {
+            panic!("{:?}", again.snapshot.tree);
+        };
+        assert!(!keys.update(b"k").act());
+        // Switched off: it ends, but not before that is done.
+        let off = again.with_config(&config("\"b:1\"", false));
+        let off = off.compiled(&again, start + 3 * second).unwrap();
+        assert_eq!(previous(&off), ["a:1"]);
+        assert!(off.without_windows(start + 4 * second).is_none());
+        drop(copy);
+        let over = off.without_windows(start + 4 * second).unwrap();
+        assert_eq!(previous(&over), [] as [&str; 0]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::hash::{PlacementError, Selector};
 use crate::protocol::request;
 use crate::upstream::health::HealthPolicy;
 
-use super::moved::MovedKeys;
+use super::moved::{Handover, MovedKeys};
 use super::tree::{Node, NodeId, Reason, Reasons, Tree};
 
 /// Everything a worker needs to route requests.
@@ -23,6 +23,15 @@ pub struct Snapshot {
     pub pools: Vec<PoolSnapshot>,
     /// Bounds and switches.
     pub settings: Settings,
+}
+
+/// A pool as it was before its servers changed.
+#[derive(Clone, Debug)]
+pub struct Previous {
+    /// Its servers, and how they are talked to.
+    pub pool: Pool,
+    /// What is under way; the same for as long as keys are handed over.
+    pub handover: Handover,
 }
 
 /// One pool.
@@ -94,13 +103,14 @@ impl Snapshot {
     /// As for [`Snapshot::compile`].
     pub fn compile_at(
         config: &Config,
-        previous: &BTreeMap<String, Pool>,
+        previous: &BTreeMap<String, Previous>,
         locate: impl Fn(&ServerAddr) -> ServerAddr,
     ) -> Result<Snapshot, PlacementError> {
         let befores = config
             .pools
             .iter()
-            .filter_map(|pool| previous.get(&pool.name));
+            .filter_map(|pool| previous.get(&pool.name))
+            .map(|previous| &previous.pool);
         let pools = config
             .pools
             .iter()
@@ -168,14 +178,18 @@ type Moving = (u32, MovedKeys);
 /// By the number of the pool as it is.
 fn moving(
     config: &Config,
-    previous: &BTreeMap<String, Pool>,
+    previous: &BTreeMap<String, Previous>,
 ) -> Result<BTreeMap<usize, Moving>, PlacementError> {
     let mut moving = BTreeMap::new();
     let mut number = config.pools.len();
     for (index, pool) in config.pools.iter().enumerate() {
         if let Some(before) = previous.get(&pool.name) {
             if !pool.servers.is_empty() {
-                let keys = MovedKeys::new(before.selector()?, pool.selector()?);
+                let keys = MovedKeys::new(
+                    before.pool.selector()?,
+                    pool.selector()?,
+                    before.handover.clone(),
+                );
                 moving.insert(index, (number as u32, keys));
             }
             number += 1;

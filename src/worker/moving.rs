@@ -12,6 +12,7 @@
 //!   deleting are interleaved, by however many routers, one of the two takes the copy away: at once, though not before
 //!   a reader may have seen it, if the two are of different routers and overlap.
 //! * Every other update makes sure that the new server has the item, is done there, and deletes the previous one.
+//! * If the previous server can't be told, what it has is never asked for again.
 
 use std::sync::Arc;
 
@@ -105,6 +106,13 @@ impl Moved {
     fn delete_old(&self) -> Ask {
         self.ask(self.old, "md", "", None)
     }
+
+    /// `old` is the answer to [`Moved::delete_old`].
+    fn doubt_unless_told(&self, old: &Answer) {
+        if !matches!(old, Answer::Line(Kind::MetaHeader | Kind::MetaNotFound, _)) {
+            self.keys.doubt(&self.key);
+        }
+    }
 }
 
 /// A get that found nothing at its new server.
@@ -129,12 +137,30 @@ enum Carried {
 /// Asks the previous server for what the new one lacks.
 pub(super) async fn fetch(handle: Handle, fetching: Fetching) -> Answer {
     let Fetching { moved, what, miss } = fetching;
+    if moved.keys.is_doubted(&moved.key) {
+        return miss;
+    }
     moved.stats.worker.moved_asked.inc();
     let Some(_hold) = moved.keys.copy(&moved.key) else {
-        // It is being updated. What the previous server still has was there when this was asked.
-        return match is_plain_get(&what) {
-            true => read(&handle, &moved, what.key()).await.unwrap_or(miss),
-            false => miss,
+        // It is being updated, or it is too early. What the previous server still has was there when this was asked.
+        if is_plain_get(&what) {
+            return read(&handle, &moved, what.key()).await.unwrap_or(miss);
+        }
+        if !only_looks(&what) {
+            return miss;
+        }
+        let from = moved.old;
+        return match handle.ask(Ask { from, what }).await {
+            found @ Answer::Line(Kind::MetaValue(_) | Kind::MetaHeader, _) => {
+                moved.stats.worker.moved_hits.inc();
+                found
+            }
+            // A large one.
+            found @ Answer::Value(_) => {
+                moved.stats.worker.moved_hits.inc();
+                found
+            }
+            _ => miss,
         };
     };
     match carry(&handle, &moved).await {
@@ -155,6 +181,20 @@ pub(super) async fn fetch(handle: Handle, fetching: Fetching) -> Answer {
 
 fn is_plain_get(what: &Retained) -> bool {
     matches!(what.op(), Op::Get(GetCommand::Get, _))
+}
+
+/// Whether it is a meta get that leaves the item as it is, and asks for nothing that another server has otherwise.
+fn only_looks(what: &Retained) -> bool {
+    let Op::Command { head, .. } = what.op() else {
+        return false;
+    };
+    head.starts_with(b"mg ")
+        && words(head).skip(2).all(|word| {
+            matches!(
+                word.first(),
+                Some(b'b' | b'f' | b'k' | b'O' | b's' | b't' | b'v')
+            )
+        })
 }
 
 /// The previous server's item as the answer to a `get`.
@@ -231,8 +271,8 @@ pub(super) async fn update(handle: Handle, moved: Moved, what: Retained) -> Answ
     moved.stats.worker.moved_updates.inc();
     handle.holds(what.held());
     let new = moved.new;
-    let _hold = moved.keys.update(&moved.key);
-    while moved.keys.is_copied(&moved.key) {
+    let mut hold = moved.keys.update(&moved.key);
+    while !hold.act() {
         // Copying is a matter of a few answers.
         handle.pause().await;
     }
@@ -240,6 +280,7 @@ pub(super) async fn update(handle: Handle, moved: Moved, what: Retained) -> Answ
         Update::Debug => handle.ask(Ask { from: new, what }).await,
         Update::Delete => {
             let old = handle.ask(moved.delete_old()).await;
+            moved.doubt_unless_told(&old);
             let answer = handle.ask(Ask { from: new, what }).await;
             match old {
                 Answer::Line(Kind::MetaHeader, _) => as_deleted(answer),
@@ -255,18 +296,49 @@ pub(super) async fn update(handle: Handle, moved: Moved, what: Retained) -> Answ
                     true
                 })
                 .await;
+            answers.last().inspect(|old| moved.doubt_unless_told(old));
             answers.swap_remove(0)
         }
         Update::Other => {
-            let there = handle.ask(moved.ask(new, "mg", "", None)).await;
-            if matches!(there, Answer::Line(Kind::MetaMiss, _)) {
-                moved.stats.worker.moved_asked.inc();
-                carry(&handle, &moved).await;
+            if is_missing(&handle, &moved).await {
+                hold.rest();
+                carry_alone(&handle, &moved).await;
+                while !hold.act() {
+                    handle.pause().await;
+                }
             }
             let answer = handle.ask(Ask { from: new, what }).await;
-            let _ = handle.ask(moved.delete_old()).await;
+            let old = handle.ask(moved.delete_old()).await;
+            moved.doubt_unless_told(&old);
             answer
         }
+    }
+}
+
+/// Whether the new server lacks the item.
+async fn is_missing(handle: &Handle, moved: &Moved) -> bool {
+    let there = handle.ask(moved.ask(moved.new, "mg", "", None)).await;
+    matches!(there, Answer::Line(Kind::MetaMiss, _))
+}
+
+/// How often an update waits for others to be done before it does without what was there before: they have changed
+/// that anyway.
+const MAX_PAUSES: usize = 100;
+
+/// Copies the item for an update, when no other is done at the time.
+async fn carry_alone(handle: &Handle, moved: &Moved) {
+    for _ in 0..MAX_PAUSES {
+        if moved.keys.ends() || moved.keys.is_doubted(&moved.key) {
+            return;
+        }
+        if let Some(_hold) = moved.keys.copy_to_update(&moved.key) {
+            if is_missing(handle, moved).await {
+                moved.stats.worker.moved_asked.inc();
+                carry(handle, moved).await;
+            }
+            return;
+        }
+        handle.pause().await;
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::core::{Core, Local, Stats};
 use crate::config::{self, ServerAddr};
-use crate::route::compile::Snapshot;
+use crate::route::compile::{Previous, Snapshot};
+use crate::route::moved::Handover;
 use crate::stats;
 
 struct Silent;
@@ -26,6 +27,7 @@ impl Local for Silent {
 /// A pool of the one server `new`, which was `old` before.
 struct World {
     core: Core,
+    handover: Handover,
     now: u64,
     conns: HashMap<String, u32>,
 }
@@ -39,7 +41,13 @@ impl World {
             config::parse("f", &text).unwrap().0
         };
         let (old, new) = (pool("old"), pool("new"));
-        let previous = BTreeMap::from([("a".to_owned(), old.pools[0].clone())]);
+        let handover = Handover::default();
+        handover.open();
+        let previous = Previous {
+            pool: old.pools[0].clone(),
+            handover: handover.clone(),
+        };
+        let previous = BTreeMap::from([("a".to_owned(), previous)]);
         let snapshot = Snapshot::compile_at(&new, &previous, ServerAddr::clone).unwrap();
         World {
             core: Core::new(
@@ -48,6 +56,7 @@ impl World {
                 Arc::new(Stats::default()),
                 1,
             ),
+            handover,
             now: 0,
             conns: HashMap::new(),
         }
@@ -217,8 +226,89 @@ fn an_update_that_waits_for_a_copy_waits_though_its_server_is_down() {
     world.pass(999);
     assert_eq!(world.told(writer), "");
     world.pass(3);
-    world.serve("old", "md k", "HD O\r\n");
+    world.serve("old", "md k", "EN\r\nHD O\r\n");
     // It is back.
     world.serve("new", "delete k", "NOT_FOUND\r\n");
     assert_eq!(world.told(writer), "DELETED\r\n");
+}
+
+#[test]
+fn what_the_previous_server_was_not_told_of_does_not_come_back_from_there() {
+    for (update, asks_first, answer) in [
+        ("delete k\r\n", "", "NOT_FOUND\r\n"),
+        ("set k 0 1 1\r\nx\r\n", "", "STORED\r\n"),
+        ("append k 0 0 1\r\nx\r\n", "mg k", "NOT_STORED\r\n"),
+        ("md k\r\n", "", "NF O\r\n"),
+    ] {
+        let mut world = World::new(POOL);
+        let client = world.client();
+        // It is known to both.
+        world.asks(client, "get k\r\n");
+        world.serve("new", "get k", "END\r\n");
+        world.serve("old", "mg k", "EN\r\n");
+        assert_eq!(world.told(client), "END\r\n");
+        world.dies("old");
+        world.core.todo.connect.clear();
+        world.core.client_bytes(client, update.as_bytes());
+        if !asks_first.is_empty() {
+            // Before and while it is alone.
+            world.serve("new", asks_first, "EN O\r\n");
+            world.serve("new", asks_first, "EN O\r\n");
+        }
+        let word = update.split_once(' ').unwrap().0;
+        world.serve("new", word, answer);
+        assert_eq!(world.told(client), answer.replace(" O", ""));
+        // The previous server is back, with what it had; the new one has lost it.
+        world.asks(client, "get k\r\nmg k v\r\n");
+        world.serve("new", "get k\r\nmg k v", "END\r\nEN\r\n");
+        assert_eq!(world.told(client), "END\r\nEN\r\n", "after {update}");
+        // Other keys are asked for there.
+        world.pass(1000);
+        world.connect();
+        world.asks(client, "get other\r\n");
+        world.serve("new", "get other", "END\r\n");
+        world.serve("old", "mg other", "EN\r\n");
+    }
+}
+
+#[test]
+fn while_a_change_begins_readers_copy_nothing_and_miss_nothing() {
+    let mut world = World::new(POOL);
+    world.handover.begin();
+    let client = world.client();
+    world.asks(client, "get k\r\n");
+    world.serve("new", "get k", "END\r\n");
+    world.serve("old", "mg k f t v c", "VA 1 f5 t-1 c7 O\r\na\r\n");
+    assert_eq!(world.told(client), "VALUE k 5 1\r\na\r\nEND\r\n");
+    world.asks(client, "mg k f v\r\n");
+    world.serve("new", "mg k f v", "EN\r\n");
+    world.serve("old", "mg k f v", "VA 1 f5 O\r\na\r\n");
+    assert_eq!(world.told(client), "VA 1 f5\r\na\r\n");
+    // This is about the cas of the new server.
+    world.asks(client, "gets k\r\n");
+    world.serve("new", "gets k", "END\r\n");
+    assert_eq!(world.told(client), "END\r\n");
+    assert_eq!(world.hears("old") + &world.hears("new"), "");
+}
+
+#[test]
+fn updates_that_copy_first_wait_for_those_that_are_done() {
+    let mut world = World::new(POOL);
+    let (one, two) = (world.client(), world.client());
+    world.asks(one, "delete k\r\n");
+    world.asks(two, "append k 0 0 1\r\nx\r\n");
+    world.serve("old", "md k", "HD O\r\n");
+    world.serve("new", "mg k\r\ndelete k", "EN O\r\n");
+    // Not before the deletion has been answered: else it would be of what is gone.
+    world.pass(2);
+    assert_eq!(world.hears("old") + &world.hears("new"), "");
+    let new = world.conns["new"];
+    world.core.conn_bytes(new, b"NOT_FOUND\r\n");
+    assert_eq!(world.told(one), "DELETED\r\n");
+    world.pass(2);
+    world.serve("new", "mg k", "EN O\r\n");
+    world.serve("old", "mg k f t v c", "EN O\r\n");
+    world.serve("new", "append k", "NOT_STORED\r\n");
+    world.serve("old", "md k", "NF O\r\n");
+    assert_eq!(world.told(two), "NOT_STORED\r\n");
 }

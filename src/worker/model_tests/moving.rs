@@ -10,7 +10,8 @@ use super::cases::quiet_setup;
 use super::plan::{Rng, Setup, What};
 use super::sim::Sim;
 use crate::config::ServerAddr;
-use crate::route::compile::Snapshot;
+use crate::route::compile::{Previous, Snapshot};
+use crate::route::moved::Handover;
 
 /// What clients do; a cas is about one server's counter, and that differs after a copy.
 const REQUESTS: &[What] = &[
@@ -38,7 +39,11 @@ fn scale(sim: &mut Sim, from: usize, to: usize) {
     let previous: BTreeMap<_, _> = old
         .pools
         .into_iter()
-        .map(|pool| (pool.name.clone(), pool))
+        .map(|pool| {
+            let handover = Handover::default();
+            handover.open();
+            (pool.name.clone(), Previous { pool, handover })
+        })
         .collect();
     let snapshot = Snapshot::compile_at(&new, &previous, ServerAddr::clone).unwrap();
     sim.env.config = new;
