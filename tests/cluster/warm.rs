@@ -37,21 +37,21 @@ fn scaling_up_keeps_the_hit_rate() {
     let (before, after, kube, router, keys) = grow("warm_scaling = true", "3 to 4, warm");
     let lost = before.hit_rate() - after.hit_rate();
     assert!(lost < 1.0, "{lost} points were lost");
-    let copied = router.ringroad.stat("ringroad_moved_copied");
-    // Every key once, so that each that has moved has been asked for.
+    // Every key, so that each that has moved is asked for. Nothing is copied while requests from before the change may
+    // be under way.
     let mut client = router.client();
-    for key in &keys {
-        client.send(format!("get {key}\r\n"));
-        assert_eq!(client.values().len(), 1, "{key}");
-    }
-    let on_new = kube.client("mc-3").stats("");
-    let items = on_new.iter().find(|(name, _)| name == "curr_items");
-    let items: usize = items.unwrap().1.parse().unwrap();
-    eprintln!(
-        "3 to 4, warm: {copied} copied under load; the new pod has {items} of {} keys",
-        keys.len()
-    );
-    assert!((400..1200).contains(&items), "{items}");
+    eventually("what has moved is copied", || {
+        for key in &keys {
+            client.send(format!("get {key}\r\n"));
+            assert_eq!(client.values().len(), 1, "{key}");
+        }
+        let on_new = kube.client("mc-3").stats("");
+        let items = on_new.iter().find(|(name, _)| name == "curr_items");
+        let items: usize = items.unwrap().1.parse().unwrap();
+        (400..1200).contains(&items)
+    });
+    let copied = router.ringroad.stat("ringroad_moved_copied");
+    eprintln!("3 to 4, warm: {copied} of {} keys were copied", keys.len());
 }
 
 /// What it costs without; the numbers are what is printed.
