@@ -28,7 +28,7 @@ use names::Resolved;
 
 use crate::config::{Config, Server};
 use crate::hash::{PlacementError, Selector};
-use crate::route::compile::Snapshot;
+use crate::route::compile::{PoolSnapshot, Role, Snapshot};
 use crate::stats::report::{Registry, Reporter};
 use crate::worker::accept::{Fleet, Member};
 use crate::worker::core::Core;
@@ -262,7 +262,8 @@ impl Running {
     fn report_rings(&self, snapshot: &Snapshot) {
         let mut pools = self.registry.pools();
         pools.retain(|name, _| snapshot.pools.iter().any(|pool| pool.name == *name));
-        for pool in snapshot.pools.iter().filter(|pool| !pool.is_previous) {
+        let configured = |pool: &&PoolSnapshot| pool.role == Role::Configured;
+        for pool in snapshot.pools.iter().filter(configured) {
             let figures = pools.entry(pool.name.clone()).or_default();
             figures.servers = pool.servers.len();
             let digest = pool.selector.as_ref().map(Selector::digest);
@@ -292,7 +293,7 @@ impl Running {
             .snapshot()
             .pools
             .iter()
-            .filter(|pool| pool.servers.is_empty())
+            .filter(|pool| pool.role == Role::Configured && pool.servers.is_empty())
             .map(|pool| pool.name.clone())
             .collect();
         if !empty.is_empty() {

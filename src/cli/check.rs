@@ -202,6 +202,9 @@ fn pool(text: &mut String, pool: &Pool) {
         Some(discover) => found(text, pool, discover),
         None => servers(text, pool),
     }
+    if let Some(on_failure) = pool.on_failure {
+        let _ = writeln!(text, "  {}", on_failure.describe());
+    }
     let each = plural(pool.connections, "connection");
     let coalesce = if pool.coalesce {
         "gets are"

@@ -9,8 +9,9 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use super::{ExplainArgs, Failure, config_file, write_warnings};
-use crate::config::{self, Config, Pool, Route, show_size};
+use crate::config::{self, Config, OnFailure, Pool, Route, show_size};
 use crate::hash::Selector;
+use crate::route::compile::MAX_SUCCESSORS;
 
 /// The longest key memcached takes, in bytes.
 const MAX_KEY: usize = 250;
@@ -190,6 +191,10 @@ fn in_words(text: &mut String, reached: &Reached<'_>, selector: &Selector, key: 
         let _ = writeln!(text, "    address       {}", server.addr);
     }
     let next = successors(reached.pool, selector, key);
+    let tried = tried(reached.pool, &next);
+    if !tried.is_empty() {
+        let _ = writeln!(text, "    if it is down {}", tried.join(", then "));
+    }
     if !next.is_empty() {
         let _ = writeln!(
             text,
@@ -201,6 +206,7 @@ fn in_words(text: &mut String, reached: &Reached<'_>, selector: &Selector, key: 
 
 /// Hashes are texts, since few JSON readers keep all 64 bits of a number.
 fn in_json(reached: &Reached<'_>, selector: &Selector, key: &[u8]) -> Value {
+    let next = successors(reached.pool, selector, key);
     let explanation = selector.explain(key);
     let server = reached.pool.servers.get(explanation.owner);
     json!({
@@ -216,8 +222,17 @@ fn in_json(reached: &Reached<'_>, selector: &Selector, key: &[u8]) -> Value {
             "index": explanation.owner,
             "addr": server.map(|server| server.addr.to_string()),
         },
-        "successors": successors(reached.pool, selector, key),
+        "if_down": tried(reached.pool, &next),
+        "successors": next,
     })
+}
+
+/// Who is asked while the owner is down.
+fn tried<'n>(pool: &Pool, next: &[&'n str]) -> Vec<&'n str> {
+    match pool.on_failure {
+        Some(OnFailure::Next) => next.iter().take(MAX_SUCCESSORS).copied().collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// The names of the next owners.
@@ -249,6 +264,7 @@ mod tests {
         \"v:\" = { type = \"big-value\", child = \"b\" }
         [pools.a]
         servers = [{ name = \"a0\", addr = \"h0:1\" }, { name = \"a1\", addr = \"h1:1\" }, { name = \"a2\", addr = \"h2:1\" }]
+        on_failure = \"next\"
         [pools.b]
         servers = [\"h3:1\"]";
 
@@ -297,6 +313,24 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn where_a_key_goes_while_its_server_is_down() {
+        let value = run_json(&["k"]);
+        let pool = &value[0]["pools"][0];
+        assert_eq!(pool["if_down"], pool["successors"], "two are tried");
+        let names: Vec<&str> = pool["if_down"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|n| n.as_str().unwrap())
+            .collect();
+        let (_, text) = run(None, false, &["k"]);
+        let line = format!("if it is down {}, then {}\n", names[0], names[1]);
+        assert!(text.contains(&line), "{text}");
+        let (_, text) = run(Some("b"), false, &["k"]);
+        assert!(!text.contains("if it is down"), "{text}");
     }
 
     #[test]

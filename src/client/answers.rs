@@ -72,11 +72,14 @@ impl Replies {
     pub fn error(&mut self, to: Ticket, line: &[u8]) {
         if self.wanted(to) {
             self.failed(to, Failure::Line(line.into()));
+        } else {
+            self.pool_hides_errors = None;
         }
     }
 
     fn failed(&mut self, to: Ticket, failure: Failure) {
-        let hide_errors = self.miss_on_get_errors;
+        let of_pool = self.pool_hides_errors.take();
+        let hide_errors = of_pool.unwrap_or(self.miss_on_get_errors);
         let Some(request) = self.live(to) else {
             return;
         };

@@ -33,6 +33,8 @@ pub struct Replies {
     slot_lists: Vec<Vec<Slot>>,
     /// Whether a failed get is a miss.
     pub miss_on_get_errors: bool,
+    /// The same as the pool of the next failure has it, if it has.
+    pub pool_hides_errors: Option<bool>,
     /// Counts of outcomes.
     pub outcomes: Outcomes,
 }
@@ -48,6 +50,7 @@ impl Default for Replies {
             refill: Vec::new(),
             slot_lists: Vec::new(),
             miss_on_get_errors: true,
+            pool_hides_errors: None,
             outcomes: Outcomes::default(),
         }
     }

@@ -87,10 +87,23 @@ pub struct Pool {
     pub coalesce: bool,
     /// How long after a change of the servers a key's previous server is asked, too; `None` for not at all.
     pub warm_scaling: Option<Duration>,
+    /// What becomes of requests whose server is down; `None`: [`Config::miss_on_get_errors`] says.
+    pub on_failure: Option<OnFailure>,
     /// When a server is taken out, and when it is tried again.
     pub tko: Tko,
     /// How much may wait for one connection.
     pub queue: Queue,
+}
+
+/// What becomes of requests that a pool can't serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// A get that failed is a miss.
+    Miss,
+    /// A get that failed shows its error.
+    Error,
+    /// What can be asked again without harm goes to the key's next servers while its own is down.
+    Next,
 }
 
 /// One server of a pool.
@@ -278,6 +291,7 @@ impl Pool {
             connections: 1,
             coalesce: true,
             warm_scaling: None,
+            on_failure: None,
             tko: Tko::default(),
             queue: Queue::default(),
         }
@@ -355,6 +369,33 @@ impl LogFormat {
 impl fmt::Display for LogFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl OnFailure {
+    /// Every choice, in the order of the reference page.
+    pub const ALL: &'static [Self] = &[Self::Miss, Self::Error, Self::Next];
+
+    /// The name used in the file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Miss => "miss",
+            Self::Error => "error",
+            Self::Next => "next",
+        }
+    }
+
+    /// What it does, in a sentence without its end.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Miss => "a get that failed is answered as a miss",
+            Self::Error => "a get that failed is answered with the error",
+            Self::Next => {
+                "while a server is down, the next ones on the ring take its keys' requests"
+            }
+        }
     }
 }
 

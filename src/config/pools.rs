@@ -10,7 +10,9 @@ use ::toml::de::DeValue;
 
 use super::diagnostics::{Report, quoted};
 use super::read::{Entry, Table, entries};
-use super::{Discover, Pool, Queue, Server, ServerAddr, Tko, discover, placement, schema, toml};
+use super::{
+    Discover, OnFailure, Pool, Queue, Server, ServerAddr, Tko, discover, placement, schema, toml,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -145,6 +147,10 @@ fn pool(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<Pool> {
     let mut warm = false;
     table.bool(report, "warm_scaling", &mut warm);
     pool.warm_scaling = warm.then_some(window);
+    pool.on_failure = table.get("on_failure").and_then(|entry| {
+        let name = |choice: OnFailure| choice.name().to_owned();
+        entry.choice(report, "a way to deal with failures", OnFailure::ALL, name)
+    });
     pool.tko = tko(report, &table);
     pool.queue = queue(report, &table);
     let placement = placement?;

@@ -100,6 +100,9 @@ fn pool(text: &mut String, pool: &Pool) {
     if let Some(window) = pool.warm_scaling {
         line(text, "warm_window", quoted(&show_duration(window)));
     }
+    if let Some(on_failure) = pool.on_failure {
+        line(text, "on_failure", quoted(on_failure.name()));
+    }
     line(text, "tko.after", pool.tko.after);
     line(
         text,

@@ -245,6 +245,12 @@ pub const POOL: Section = Section {
             "How long `warm_scaling` goes on after a change.",
         ),
         key(
+            "on_failure",
+            "\"miss\", \"error\" or \"next\"",
+            "as `miss_on_get_errors`",
+            "What becomes of a request that fails in this pool. `miss`: a get is a miss; `error`: a get shows the error; `next`: while the server of a key is down, requests go to the key's next server, or the one after that. A get whose connection breaks is asked again there, an update only if nothing of it was sent. Updates that fail always show it.",
+        ),
+        key(
             "tko",
             "table",
             "see there",

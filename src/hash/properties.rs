@@ -105,6 +105,9 @@ proptest! {
             prop_assert_eq!(owner, selector.explain(&key).owner);
             let order = selector.successors(&key);
             prop_assert_eq!(order.first(), Some(&owner));
+            for nth in 0..=order.len() {
+                prop_assert_eq!(selector.successor(&key, nth), order.get(nth).copied());
+            }
             let unique: HashSet<_> = order.iter().collect();
             prop_assert_eq!(unique.len(), order.len());
             prop_assert!(order.iter().all(|index| *index < nodes.len()));

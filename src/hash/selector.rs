@@ -224,6 +224,29 @@ impl Selector {
         }
     }
 
+    /// The node at this place of [`Selector::successors`], where the owner's is 0.
+    ///
+    /// For the first few nodes of a ring nothing is allocated, and no more points are looked at than lie before
+    /// the node.
+    pub fn successor(&self, key: &[u8], nth: usize) -> Option<usize> {
+        let mut met = [u32::MAX; 4];
+        let (Kind::Ring { ring, hash }, true) = (&self.kind, nth < met.len()) else {
+            return self.successors(key).get(nth).copied();
+        };
+        let mut count = 0;
+        for Point { owner, .. } in ring.walk(ring_hash(*hash, self.routing_key(key))) {
+            if met.contains(&owner) {
+                continue;
+            }
+            if count == nth {
+                return Some(owner as usize);
+            }
+            *met.get_mut(count)? = owner;
+            count += 1;
+        }
+        None
+    }
+
     /// How the owner of a key is found, for people.
     pub fn explain(&self, key: &[u8]) -> Explanation {
         Explanation::new(self, key)

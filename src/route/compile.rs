@@ -4,9 +4,10 @@
 //! under way finish on the old one.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::config::{Config, FailoverOn, Pool, Route, ServerAddr};
+use crate::config::{Config, FailoverOn, OnFailure, Pool, Route, ServerAddr};
 use crate::hash::{PlacementError, Selector};
 use crate::protocol::request;
 use crate::upstream::health::HealthPolicy;
@@ -39,14 +40,33 @@ pub struct Previous {
 pub struct PoolSnapshot {
     /// Its name.
     pub name: String,
-    /// It is what a pool was before its servers changed.
-    pub is_previous: bool,
-    /// From keys to servers; none while no servers are known.
+    /// What it stands for.
+    pub role: Role,
+    /// Whether a get that fails here is a miss; `None` for what holds everywhere.
+    pub hides_errors: Option<bool>,
+    /// From keys to servers; none while no servers are known, and for successors.
     pub selector: Option<Selector>,
     /// The servers, in the selector's order.
     pub servers: Vec<Arc<DestinationSpec>>,
     /// Whether single-key gets may share a line.
     pub coalesce: bool,
+}
+
+/// What a pool stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// One of the configuration's.
+    Configured,
+    /// What one was before its servers changed.
+    Previous,
+    /// The servers of the pool `of` that own the keys if so many before them in
+    /// [`Selector::successors`] do not. It has none of its own.
+    Successor {
+        /// The number of the pool.
+        of: u32,
+        /// At least 1.
+        nth: usize,
+    },
 }
 
 /// A server and how it is talked to. Equal specs are one destination, whichever pools name it.
@@ -68,6 +88,8 @@ pub struct DestinationSpec {
     pub queue_bytes: usize,
     /// When it is taken out of service.
     pub health: HealthPolicy,
+    /// As for its pool.
+    pub hides_errors: Option<bool>,
 }
 
 /// Bounds and switches of the whole process.
@@ -111,7 +133,7 @@ impl Snapshot {
             .iter()
             .filter_map(|pool| previous.get(&pool.name))
             .map(|previous| &previous.pool);
-        let pools = config
+        let mut pools: Vec<PoolSnapshot> = config
             .pools
             .iter()
             .chain(befores)
@@ -119,7 +141,11 @@ impl Snapshot {
             .map(|(index, pool)| {
                 Ok(PoolSnapshot {
                     name: pool.name.clone(),
-                    is_previous: index >= config.pools.len(),
+                    role: match index < config.pools.len() {
+                        true => Role::Configured,
+                        false => Role::Previous,
+                    },
+                    hides_errors: hides_errors(pool),
                     selector: match pool.servers.is_empty() {
                         true => None,
                         false => Some(pool.selector()?),
@@ -133,9 +159,17 @@ impl Snapshot {
                 })
             })
             .collect::<Result<_, _>>()?;
+        let mut leaves = Leaves {
+            moving: moving(config, previous)?,
+            successors: BTreeMap::new(),
+        };
+        for (index, pool) in config.pools.iter().enumerate() {
+            leaves
+                .successors
+                .insert(index, successors(index, pool, &mut pools));
+        }
         let mut nodes = Vec::new();
-        let moving = moving(config, previous)?;
-        add(&config.route, &moving, &mut nodes);
+        add(&config.route, &leaves, &mut nodes);
         Ok(Snapshot {
             tree: Tree::new(nodes),
             pools,
@@ -169,7 +203,93 @@ fn spec(pool: &Pool, name: &str, addr: ServerAddr) -> DestinationSpec {
             probe_min: micros(pool.tko.probe_min),
             probe_max: micros(pool.tko.probe_max),
         },
+        hides_errors: hides_errors(pool),
     }
+}
+
+fn hides_errors(pool: &Pool) -> Option<bool> {
+    match pool.on_failure {
+        Some(OnFailure::Miss) => Some(true),
+        Some(OnFailure::Error) => Some(false),
+        Some(OnFailure::Next) | None => None,
+    }
+}
+
+/// How many servers are tried after the owner of a key with [`OnFailure::Next`], at most.
+pub const MAX_SUCCESSORS: usize = 2;
+
+/// Adds the pools that a pool's keys go on to, and returns their numbers.
+fn successors(index: usize, pool: &Pool, pools: &mut Vec<PoolSnapshot>) -> Range<u32> {
+    let first = pools.len() as u32;
+    if pool.on_failure == Some(OnFailure::Next) {
+        for nth in 1..pool.servers.len().min(MAX_SUCCESSORS + 1) {
+            pools.push(PoolSnapshot {
+                name: pool.name.clone(),
+                role: Role::Successor {
+                    of: index as u32,
+                    nth,
+                },
+                hides_errors: None,
+                selector: None,
+                servers: Vec::new(),
+                coalesce: pool.coalesce,
+            });
+        }
+    }
+    first..pools.len() as u32
+}
+
+/// What there is to know of pools where a route ends at one.
+struct Leaves {
+    /// By the number of the pool as it is.
+    moving: BTreeMap<usize, Moving>,
+    /// Where a pool's keys go on.
+    successors: BTreeMap<usize, Range<u32>>,
+}
+
+/// Nothing has been sent, or nothing that matters: a get may go elsewhere when its connection breaks, an update
+/// when there was none.
+const DOWN: (Reasons, Reasons) = {
+    let unsent = Reasons::NONE.with(Reason::Connect);
+    (unsent.with(Reason::Closed), unsent)
+};
+
+impl Leaves {
+    /// Adds a pool with where its keys go when it fails.
+    fn add(&self, pool: usize, nodes: &mut Vec<Node>) -> NodeId {
+        let mut children = vec![self.add_alone(pool, nodes)];
+        for successor in self.successors.get(&pool).cloned().into_iter().flatten() {
+            children.push(push(Node::Pool(successor), nodes));
+        }
+        match children.as_slice() {
+            [alone] => *alone,
+            _ => push(
+                Node::Failover {
+                    children,
+                    on: DOWN.0,
+                    on_update: DOWN.1,
+                },
+                nodes,
+            ),
+        }
+    }
+
+    fn add_alone(&self, pool: usize, nodes: &mut Vec<Node>) -> NodeId {
+        let new = push(Node::Pool(pool as u32), nodes);
+        match self.moving.get(&pool) {
+            None => new,
+            Some((old, keys)) => {
+                let old = push(Node::Pool(*old), nodes);
+                let keys = keys.clone();
+                push(Node::Moving { new, old, keys }, nodes)
+            }
+        }
+    }
+}
+
+fn push(node: Node, nodes: &mut Vec<Node>) -> NodeId {
+    nodes.push(node);
+    nodes.len() as NodeId - 1
 }
 
 /// A pool whose servers have changed: the number of the pool as it was, and what differs.
@@ -199,22 +319,10 @@ fn moving(
 }
 
 /// Adds a route with its children before it.
-fn add(route: &Route, moving: &BTreeMap<usize, Moving>, nodes: &mut Vec<Node>) -> NodeId {
-    let add = |route: &Route, nodes: &mut Vec<Node>| add(route, moving, nodes);
+fn add(route: &Route, leaves: &Leaves, nodes: &mut Vec<Node>) -> NodeId {
+    let add = |route: &Route, nodes: &mut Vec<Node>| add(route, leaves, nodes);
     let node = match route {
-        Route::Pool(pool) => match moving.get(pool) {
-            None => Node::Pool(*pool as u32),
-            Some((old, keys)) => {
-                nodes.push(Node::Pool(*pool as u32));
-                nodes.push(Node::Pool(*old));
-                let count = nodes.len() as NodeId;
-                Node::Moving {
-                    new: count - 2,
-                    old: count - 1,
-                    keys: keys.clone(),
-                }
-            }
-        },
+        Route::Pool(pool) => return leaves.add(*pool, nodes),
         Route::Prefix { prefixes, default } => {
             let mut prefixes: Vec<_> = prefixes
                 .iter()
@@ -226,12 +334,16 @@ fn add(route: &Route, moving: &BTreeMap<usize, Moving>, nodes: &mut Vec<Node>) -
                 default: add(default, nodes),
             }
         }
-        Route::Failover { children, on } => Node::Failover {
-            children: children.iter().map(|child| add(child, nodes)).collect(),
-            on: on
+        Route::Failover { children, on } => {
+            let on = on
                 .iter()
-                .fold(Reasons::default(), |set, on| set.with(reason(*on))),
-        },
+                .fold(Reasons::NONE, |set, on| set.with(reason(*on)));
+            Node::Failover {
+                children: children.iter().map(|child| add(child, nodes)).collect(),
+                on,
+                on_update: on,
+            }
+        }
         Route::WarmUp {
             cold,
             warm,
@@ -253,8 +365,7 @@ fn add(route: &Route, moving: &BTreeMap<usize, Moving>, nodes: &mut Vec<Node>) -
             hide_flag: *hide_reply_flag,
         },
     };
-    nodes.push(node);
-    nodes.len() as NodeId - 1
+    push(node, nodes)
 }
 
 fn reason(on: FailoverOn) -> Reason {
@@ -265,5 +376,43 @@ fn reason(on: FailoverOn) -> Reason {
         FailoverOn::Error => Reason::Error,
         FailoverOn::Busy => Reason::Busy,
         FailoverOn::Miss => Reason::Miss,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    fn compiled(text: &str) -> Snapshot {
+        Snapshot::compile(&config::parse("f", text).unwrap().0).unwrap()
+    }
+
+    #[test]
+    fn a_pool_costs_nothing_more_unless_its_keys_go_on() {
+        for setting in ["", "on_failure = \"miss\"", "on_failure = \"error\""] {
+            let text =
+                format!("[pools.a]\nservers = [\"a:1\", \"b:1\", \"c:1\", \"d:1\"]\n{setting}");
+            let snapshot = compiled(&text);
+            assert_eq!(snapshot.tree, Tree::new(vec![Node::Pool(0)]));
+            assert_eq!(snapshot.pools.len(), 1);
+        }
+    }
+
+    #[test]
+    fn keys_go_on_to_as_many_servers_as_there_are_but_two_at_most() {
+        for (servers, successors) in [
+            ("\"a:1\"", 0),
+            ("\"a:1\", \"b:1\"", 1),
+            ("\"a:1\", \"b:1\", \"c:1\"", 2),
+            ("\"a:1\", \"b:1\", \"c:1\", \"d:1\"", 2),
+        ] {
+            let text = format!("[pools.a]\nservers = [{servers}]\non_failure = \"next\"");
+            let snapshot = compiled(&text);
+            assert_eq!(snapshot.pools.len(), 1 + successors);
+            let roles = snapshot.pools.iter().skip(1).map(|pool| pool.role);
+            let want = (1..=successors).map(|nth| Role::Successor { of: 0, nth });
+            assert!(roles.eq(want));
+        }
     }
 }

@@ -154,7 +154,15 @@ impl Plan {
         while let Some(level) = self.levels.pop() {
             let child = level.child + 1;
             let next = match tree.node(level.node) {
-                Some(Node::Failover { children, on }) => {
+                Some(Node::Failover {
+                    children,
+                    on,
+                    on_update,
+                }) => {
+                    let on = match sort {
+                        Sort::Get => on,
+                        Sort::Update { .. } => on_update,
+                    };
                     let fails = match outcome {
                         Outcome::Failed(reason) => on.has(reason),
                         Outcome::Miss => on.has(Reason::Miss),
@@ -217,6 +225,7 @@ mod tests {
             Node::Failover {
                 children: vec![0, 1],
                 on,
+                on_update: on,
             },
         ])
     }
@@ -244,6 +253,36 @@ mod tests {
             plan.next(&tree, b"k", Sort::Get, Outcome::Miss),
             Next::Answer
         );
+    }
+
+    #[test]
+    fn updates_may_go_on_for_fewer_reasons_than_gets() {
+        let tree = Tree::new(vec![
+            Node::Pool(0),
+            Node::Pool(1),
+            Node::Failover {
+                children: vec![0, 1],
+                on: Reasons::default()
+                    .with(Reason::Connect)
+                    .with(Reason::Closed),
+                on_update: Reasons::default().with(Reason::Connect),
+            },
+        ]);
+        let mut plan = Plan::default();
+        for (sort, reason, goes_on) in [
+            (Sort::Get, Reason::Closed, true),
+            (Sort::Get, Reason::Connect, true),
+            (UPDATE, Reason::Closed, false),
+            (UPDATE, Reason::Connect, true),
+        ] {
+            plan.start(&tree, 2, b"k", sort);
+            let next = plan.next(&tree, b"k", sort, Outcome::Failed(reason));
+            assert_eq!(
+                next == Next::Ask(Target::Pool(1)),
+                goes_on,
+                "{sort:?} {reason:?}"
+            );
+        }
     }
 
     #[test]
@@ -292,10 +331,12 @@ mod tests {
             Node::Failover {
                 children: vec![0, 1],
                 on: all,
+                on_update: all,
             },
             Node::Failover {
                 children: vec![3, 2],
                 on: all,
+                on_update: all,
             },
         ]);
         let mut plan = Plan::default();
@@ -351,6 +392,7 @@ mod tests {
 
     #[test]
     fn a_failover_sees_how_the_parts_of_a_value_went() {
+        let on = Reasons::default().with(Reason::Miss).with(Reason::Timeout);
         let tree = Tree::new(vec![
             Node::Pool(0),
             Node::Pool(1),
@@ -358,7 +400,8 @@ mod tests {
             in_parts(1),
             Node::Failover {
                 children: vec![2, 3],
-                on: Reasons::default().with(Reason::Miss).with(Reason::Timeout),
+                on,
+                on_update: on,
             },
         ]);
         let mut plan = Plan::default();

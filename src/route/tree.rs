@@ -14,6 +14,9 @@ pub type NodeId = u32;
 pub struct Reasons(u8);
 
 impl Reasons {
+    /// The empty set.
+    pub const NONE: Reasons = Reasons(0);
+
     /// The set with `reason` added.
     #[must_use]
     pub const fn with(self, reason: Reason) -> Reasons {
@@ -60,8 +63,10 @@ pub enum Node {
     Failover {
         /// At least one.
         children: Vec<NodeId>,
-        /// What counts as a failure.
+        /// What counts as a failure of a get.
         on: Reasons,
+        /// What counts as a failure of anything else.
+        on_update: Reasons,
     },
     /// A get that misses in `cold` is asked of `warm`, and a hit there is added to `cold`.
     WarmUp {

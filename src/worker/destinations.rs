@@ -38,6 +38,8 @@ pub struct Upstream {
     pub(super) dirty: bool,
     pub(super) timeout: u64,
     pub(super) stats: Arc<stats::Destination>,
+    /// See [`DestinationSpec::hides_errors`].
+    pub(super) hides_errors: Option<bool>,
     /// How much of the probe has been written.
     probed: usize,
 }
@@ -110,6 +112,7 @@ impl Core {
                     dirty: false,
                     timeout: spec.timeout,
                     stats: Arc::clone(&figures),
+                    hides_errors: spec.hides_errors,
                     probed: 0,
                 }) as u32
             })
@@ -272,10 +275,12 @@ impl Core {
             later: &mut self.later,
             ready: false,
             lent: self.lent.as_ref(),
+            hides_errors: None,
         };
         let Some(up) = self.conns.get_mut(id as usize) else {
             return;
         };
+        hub.hides_errors = up.hides_errors;
         if !matches!(up.state, State::Probing { .. } | State::Ready { .. }) {
             return;
         }
@@ -362,6 +367,7 @@ impl Core {
         let Some(up) = self.conns.get_mut(id as usize) else {
             return;
         };
+        let hides_errors = up.hides_errors;
         let streaming = up.conn.streaming();
         let waiting: Vec<Ticket> = up.conn.break_off(&mut self.pool).collect();
         up.stats.failures.add(waiting.len() as u64);
@@ -402,7 +408,7 @@ impl Core {
                 self.forget_frame(to);
                 continue;
             }
-            self.fail(to, kind);
+            self.fail_in(hides_errors, to, kind);
         }
         self.retire(destination_id);
     }

@@ -10,6 +10,7 @@ use crate::protocol::request::{
     Evicted, Get, GetCommand, Meta, MetaCommand, Refused, Request, Store,
 };
 use crate::protocol::write;
+use crate::route::compile::{PoolSnapshot, Role};
 use crate::route::tree::Step;
 use crate::upstream::conn::{Asking, Class, Ticket};
 
@@ -350,13 +351,14 @@ impl Core {
 
     #[inline]
     pub(super) fn send_to_pool(&mut self, pool: u32, to: Ticket, key: &[u8], op: Op<'_>) {
-        match pick(&self.routing, pool, key) {
+        let failed = match pick(&self.routing, pool, key) {
             Some((destination, coalesce)) => match self.connection(destination, key) {
-                Ok(conn) => self.enqueue(conn, to, key, op, coalesce),
-                Err(kind) => self.fail(to, kind),
+                Ok(conn) => return self.enqueue(conn, to, key, op, coalesce),
+                Err(kind) => kind,
             },
-            None => self.fail(to, ErrorKind::NoServer),
-        }
+            None => ErrorKind::NoServer,
+        };
+        self.fail_in(hides_errors(&self.routing, pool), to, failed);
     }
 
     #[inline]
@@ -410,7 +412,26 @@ impl Core {
 #[inline]
 pub(super) fn pick(routing: &Routing, pool: u32, key: &[u8]) -> Option<(u32, bool)> {
     let settings = routing.snapshot.pools.get(pool as usize)?;
-    let server = settings.selector.as_ref()?.select(key);
+    let Some(selector) = &settings.selector else {
+        return pick_successor(routing, settings, key);
+    };
+    let server = selector.select(key);
     let destination = *routing.destinations.get(pool as usize)?.get(server)?;
+    Some((destination, settings.coalesce))
+}
+
+/// Whether a get that fails in a pool is a miss, if the pool says.
+pub(super) fn hides_errors(routing: &Routing, pool: u32) -> Option<bool> {
+    routing.snapshot.pools.get(pool as usize)?.hides_errors
+}
+
+#[cold]
+fn pick_successor(routing: &Routing, settings: &PoolSnapshot, key: &[u8]) -> Option<(u32, bool)> {
+    let Role::Successor { of, nth } = settings.role else {
+        return None;
+    };
+    let whole = routing.snapshot.pools.get(of as usize)?;
+    let server = whole.selector.as_ref()?.successor(key, nth)?;
+    let destination = *routing.destinations.get(of as usize)?.get(server)?;
     Some((destination, settings.coalesce))
 }

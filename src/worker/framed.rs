@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::big_value::{Joining, Storing, Terms, join, store};
 use super::core::{Core, Routing};
 use super::dialogues::{Missed, Parts};
-use super::dispatch::{Op, pick};
+use super::dispatch::{Op, hides_errors, pick};
 use super::frame::{Frame, Retained};
 use super::moving::{Fetching, Moved, fetch, update};
 use crate::protocol::error::ErrorKind;
@@ -100,7 +100,11 @@ impl Core {
             frame.retained = retained;
         }
         if let Err(kind) = sent {
-            self.fail(to, kind);
+            let hides_errors = match target {
+                Target::Pool(pool) => hides_errors(&routing, pool),
+                Target::Split(_) | Target::Move(_) => None,
+            };
+            self.fail_in(hides_errors, to, kind);
         }
     }
 

@@ -57,6 +57,8 @@ pub(super) struct Hub<'a> {
     pub(super) ready: bool,
     /// What the bytes of this read may be referred to in.
     pub(super) lent: Option<&'a Lent>,
+    /// Whether a get that fails now is a miss, if its pool says.
+    pub(super) hides_errors: Option<bool>,
 }
 
 enum Decision {
@@ -269,15 +271,21 @@ impl Hub<'_> {
         self.dialogues.answer(to, answer, self.later);
     }
 
+    /// Where a failure goes.
+    fn failing(&mut self) -> &mut Replies {
+        self.replies.pool_hides_errors = self.hides_errors;
+        self.replies
+    }
+
     /// The request failed without an answer.
     pub(super) fn fail(&mut self, to: Ticket, kind: ErrorKind) {
         if to.frame == Ticket::NO_FRAME {
-            return self.replies.fail(to, kind);
+            return self.failing().fail(to, kind);
         }
         match self.decide(to, Outcome::Failed(reason(kind))) {
             Decision::GoesOn | Decision::Join(..) | Decision::Fetch(_) => {}
             Decision::Deliver(to) | Decision::DeliverAndCopy(to) => match to.dialogue() {
-                None => self.replies.fail(to, kind),
+                None => self.failing().fail(to, kind),
                 Some(_) => {
                     let answer = Answer::Failed(kind);
                     self.dialogues.answer(to, answer, self.later);
@@ -460,7 +468,7 @@ impl Sink for Hub<'_> {
 
     fn error(&mut self, to: Ticket, line: &[u8]) {
         if to.frame == Ticket::NO_FRAME {
-            return self.replies.error(to, line);
+            return self.failing().error(to, line);
         }
         let outcome = if line.starts_with(b"CLIENT_ERROR") {
             Outcome::Done
@@ -470,7 +478,7 @@ impl Sink for Hub<'_> {
         match self.decide(to, outcome) {
             Decision::GoesOn | Decision::Join(..) | Decision::Fetch(_) => {}
             Decision::Deliver(to) | Decision::DeliverAndCopy(to) => match to.dialogue() {
-                None => self.replies.error(to, line),
+                None => self.failing().error(to, line),
                 Some(_) => {
                     let answer = Answer::Error(line.to_vec());
                     self.dialogues.answer(to, answer, self.later);
@@ -493,14 +501,22 @@ impl Core {
             later: &mut self.later,
             ready: false,
             lent: None,
+            hides_errors: None,
         }
     }
 
     /// A request failed without reaching a server, or without an answer from it.
     pub(super) fn fail(&mut self, to: Ticket, kind: ErrorKind) {
+        self.fail_in(None, to, kind);
+    }
+
+    /// As [`Core::fail`], in a pool that says whether failed gets are misses, or does not.
+    pub(super) fn fail_in(&mut self, hides_errors: Option<bool>, to: Ticket, kind: ErrorKind) {
         self.stats.errors.count(kind);
         self.stats.worker.errors.inc();
-        self.hub().fail(to, kind);
+        let mut hub = self.hub();
+        hub.hides_errors = hides_errors;
+        hub.fail(to, kind);
     }
 
     /// Does what had to wait while replies were being read, in the order in which it came up: updates of one

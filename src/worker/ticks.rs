@@ -33,9 +33,10 @@ impl Core {
         up.stats.timeouts.add(given_up.len() as u64);
         let stuck = up.conn.stuck_since(now.saturating_sub(up.timeout));
         let (state, timeout, destination_id) = (up.state, up.timeout, up.destination);
+        let hides_errors = up.hides_errors;
         for to in given_up {
             if to != Ticket::NOBODY {
-                self.fail(to, ErrorKind::Timeout);
+                self.fail_in(hides_errors, to, ErrorKind::Timeout);
             }
         }
         let connect_timeout = match self.destinations.get(destination_id as usize) {

@@ -31,6 +31,7 @@ mod input;
 mod lifecycle;
 mod neighbours;
 mod nested;
+mod on_failure;
 mod reload;
 mod routing;
 mod session;

@@ -53,6 +53,7 @@ fn the_smallest_file_has_every_default() {
             connections: 1,
             coalesce: true,
             warm_scaling: None,
+            on_failure: None,
             tko: Tko {
                 after: 3,
                 probe_min: second / 10,

@@ -68,13 +68,14 @@ prop_compose! {
         connections in 1usize..=64,
         coalesce: bool,
         warm_scaling in option::of(millis(1000..86_400_000)),
+        on_failure in option::of(proptest::sample::select(OnFailure::ALL)),
         (after, probe_min, more) in (1u32..=1_000_000, millis(10..1_000_000), millis(0..1_000_000)),
         (requests, bytes) in (1usize..=1_000_000, (64usize << 10)..=(1 << 30)),
     ) -> Pool {
         let tko = Tko { after, probe_min, probe_max: probe_min + more };
         let queue = Queue { requests, bytes };
         let servers = if discover.is_some() { Vec::new() } else { servers };
-        Pool { name, servers, discover, placement, timeout, connect_timeout, connections, coalesce, warm_scaling, tko, queue }
+        Pool { name, servers, discover, placement, timeout, connect_timeout, connections, coalesce, warm_scaling, on_failure, tko, queue }
     }
 }
 

@@ -161,6 +161,41 @@ fn what_fails_over_together_keeps_its_order() {
     assert_eq!(stored.unwrap().value, *last);
 }
 
+/// What a server that is down can't take goes to the key's next server, in its order, or to the one after that, and is
+/// found there; every key has a server as long as no three next to each other are down.
+#[test]
+fn keys_of_a_server_that_is_down_are_served_by_the_next() {
+    for down in 1..=2 {
+        let mut sim = Sim::new(faulty_setup(Shape::Next));
+        let mut rng = Rng(down);
+        for server in 0..down as usize {
+            sim.servers[server].refuses = true;
+        }
+        for n in 0..9 {
+            let key = sim.clients[0].own_key(n);
+            for _ in 0..3 {
+                sim.clients[0].ask_about(&mut sim.env, What::Set, key.clone(), &mut rng);
+            }
+            let last = sim.clients[0].last_written(&key);
+            for _ in 0..6 {
+                sim.smooth_turn(&mut rng);
+            }
+            let order = sim.env.servers(&key);
+            let up = order.into_iter().find(|server| *server >= down as usize);
+            let stored = sim.servers[up.unwrap()].store.items.get(&key);
+            assert_eq!(stored.unwrap().value, *last, "{down} down");
+            sim.get(0, std::slice::from_ref(&key));
+            for _ in 0..4 {
+                sim.smooth_turn(&mut rng);
+            }
+            assert_eq!(sim.core.stats.worker.get_misses.get(), 0);
+        }
+        assert_eq!(sim.core.stats.worker.get_hits.get(), 9);
+        sim.heal();
+        sim.settle(&mut rng);
+    }
+}
+
 /// A route below a failover is chosen by the key, also when the failure was known at once.
 #[test]
 fn a_prefix_below_a_failover_sees_the_key() {

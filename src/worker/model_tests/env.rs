@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use super::memcached::Item;
 use super::oracle::{Rules, records};
 use super::plan::{Fault, Setup, Shape, Tight};
-use crate::config::{Config, Route};
+use crate::config::{Config, OnFailure, Route};
 use crate::route::big_value::{FLAG, Metadata};
 use crate::route::compile::Snapshot;
 use crate::stats;
@@ -100,7 +100,10 @@ impl Env {
         let mut todo = vec![&self.config.route];
         while let Some(route) = todo.pop() {
             match route {
-                Route::Pool(pool) => pools.push(*pool),
+                Route::Pool(pool) => {
+                    decides |= self.config.pools[*pool].on_failure == Some(OnFailure::Next);
+                    pools.push(*pool);
+                }
                 Route::Prefix { prefixes, default } => todo.push(
                     prefixes
                         .iter()
@@ -124,12 +127,18 @@ impl Env {
     /// The numbers of the servers that may get a key.
     pub fn servers(&self, key: &[u8]) -> Vec<usize> {
         let (pools, _) = self.pools(key);
-        let place = |pool: &usize| {
-            let pool = &self.snapshot.pools[*pool];
-            let spec = &pool.servers[pool.selector.as_ref().unwrap().select(key)];
-            number_of(&spec.addr.to_string())
-        };
-        pools.iter().map(place).collect()
+        let mut servers = Vec::new();
+        for index in pools {
+            let pool = &self.snapshot.pools[index];
+            let tried = match self.config.pools[index].on_failure {
+                Some(OnFailure::Next) => 3,
+                _ => 1,
+            };
+            let order = pool.selector.as_ref().unwrap().successors(key);
+            let specs = order.iter().take(tried).map(|at| &pool.servers[*at]);
+            servers.extend(specs.map(|spec| number_of(&spec.addr.to_string())));
+        }
+        servers
     }
 
     /// Whether the key's route depends on replies.

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::config::{Config, FailoverOn, Limits, Pool, Queue, Route, Server, ServerAddr, Tko};
+use crate::config::{
+    Config, FailoverOn, Limits, OnFailure, Pool, Queue, Route, Server, ServerAddr, Tko,
+};
 use crate::hash::Placement;
 use crate::route::compile::Snapshot;
 
@@ -66,13 +68,21 @@ pub struct Setup {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Shape {
     Pool,
+    /// A pool whose keys go on to the next servers.
+    Next,
     Prefix,
-    Failover { on_miss: bool },
+    Failover {
+        on_miss: bool,
+    },
     FailoverOfPrefix,
     WarmUp,
     WarmUpOfFailover,
-    FailoverOfWarmUps { on_miss: bool },
-    BigValue { hide: bool },
+    FailoverOfWarmUps {
+        on_miss: bool,
+    },
+    BigValue {
+        hide: bool,
+    },
     BigValueOfFailover,
     FailoverOfBigValue,
     BigValueOfWarmUp,
@@ -220,6 +230,7 @@ fn fault() -> impl Strategy<Value = Fault> {
 fn shape() -> impl Strategy<Value = Shape> {
     prop_oneof![
         3 => Just(Shape::Pool),
+        2 => Just(Shape::Next),
         2 => Just(Shape::Prefix),
         1 => Just(Shape::Failover { on_miss: false }),
         1 => Just(Shape::Failover { on_miss: true }),
@@ -438,6 +449,12 @@ impl Setup {
         config.pools.push(pool("high", &all[half..]));
         config.route = match self.route {
             Shape::Pool => Route::Pool(0),
+            Shape::Next => {
+                for pool in &mut config.pools {
+                    pool.on_failure = Some(OnFailure::Next);
+                }
+                Route::Pool(0)
+            }
             Shape::Prefix => Route::Prefix {
                 prefixes: vec![
                     (b"a".to_vec(), Route::Pool(1)),
