@@ -7,10 +7,11 @@
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use super::{CheckArgs, Failure, write_warnings};
 use crate::config::{
-    self, Config, Discover, Errors, Listen, LoadError, Pool, Route, Warning, show_duration,
+    self, Config, Discover, Errors, Gutter, Listen, LoadError, Pool, Route, Warning, show_duration,
     show_size,
 };
 
@@ -72,7 +73,7 @@ pub fn describe(config: &Config) -> String {
     text.push_str("\nRoute\n");
     route(&mut text, config, &config.route, "every key", 1);
     for one in &config.pools {
-        pool(&mut text, one);
+        pool(&mut text, config, one);
     }
     rest(&mut text, config);
     text
@@ -170,7 +171,7 @@ fn route(text: &mut String, config: &Config, node: &Route, what: &str, depth: us
     }
 }
 
-fn pool(text: &mut String, pool: &Pool) {
+fn pool(text: &mut String, config: &Config, pool: &Pool) {
     let placement = &pool.placement;
     let distribution = placement.distribution;
     let count = match pool.discover {
@@ -204,6 +205,14 @@ fn pool(text: &mut String, pool: &Pool) {
     }
     if let Some(on_failure) = pool.on_failure {
         let _ = writeln!(text, "  {}", on_failure.describe());
+    }
+    if let Some(Gutter { pool, exptime }) = pool.gutter {
+        let name = config.pools.get(pool).map_or("", |pool| &pool.name);
+        let exptime = show_duration(Duration::from_secs(exptime.into()));
+        let _ = writeln!(
+            text,
+            "  requests of servers that are down go to the pool {name}, where nothing lives longer than {exptime}"
+        );
     }
     let each = plural(pool.connections, "connection");
     let coalesce = if pool.coalesce {

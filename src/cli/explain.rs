@@ -134,10 +134,18 @@ fn follow<'c>(
     };
     match route {
         Route::Pool(index) => {
-            found.extend(config.pools.get(*index).map(|pool| Reached {
+            let Some(pool) = config.pools.get(*index) else {
+                return;
+            };
+            found.push(Reached {
                 pool,
                 path: path.clone(),
-            }));
+            });
+            if let Some(gutter) = pool.gutter {
+                path.push(format!("while a server of {} is down", pool.name));
+                follow(config, &Route::Pool(gutter.pool), key, path, found);
+                path.pop();
+            }
         }
         Route::Prefix { prefixes, default } => {
             let fits = prefixes
@@ -371,6 +379,18 @@ mod tests {
             paths("v:1"),
             [pair("b", "prefix \"v:\"; values over 1000KiB in parts")]
         );
+    }
+
+    #[test]
+    fn a_gutter_is_where_a_key_goes_last() {
+        let text =
+            "[pools.a]\nservers = [\"h0:1\"]\ngutter = \"b\"\n[pools.b]\nservers = [\"h1:1\"]";
+        let (config, warnings) = config::parse("f", text).unwrap();
+        assert_eq!(warnings, [], "and the other pool is where all keys go");
+        let reached = reach(&config, b"k");
+        let names: Vec<&str> = reached.iter().map(|one| one.pool.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(reached[1].path, ["while a server of a is down"]);
     }
 
     #[test]

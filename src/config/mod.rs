@@ -89,6 +89,8 @@ pub struct Pool {
     pub warm_scaling: Option<Duration>,
     /// What becomes of requests whose server is down; `None`: [`Config::miss_on_get_errors`] says.
     pub on_failure: Option<OnFailure>,
+    /// Where requests go whose server is down, after `on_failure`.
+    pub gutter: Option<Gutter>,
     /// When a server is taken out, and when it is tried again.
     pub tko: Tko,
     /// How much may wait for one connection.
@@ -104,6 +106,15 @@ pub enum OnFailure {
     Error,
     /// What can be asked again without harm goes to the key's next servers while its own is down.
     Next,
+}
+
+/// Another pool that takes the requests of servers that are down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gutter {
+    /// Its index in [`Config::pools`]; gutters of gutters do not lead back.
+    pub pool: usize,
+    /// Seconds that what is stored there lives at most; from 1 to 30 days.
+    pub exptime: u32,
 }
 
 /// One server of a pool.
@@ -292,6 +303,7 @@ impl Pool {
             coalesce: true,
             warm_scaling: None,
             on_failure: None,
+            gutter: None,
             tko: Tko::default(),
             queue: Queue::default(),
         }

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use ::toml::de::DeValue;
 
-use super::diagnostics::{Report, quoted};
+use super::diagnostics::{Report, nearest, quoted};
 use super::read::{Entry, Table, entries};
-use super::{
-    Discover, OnFailure, Pool, Queue, Server, ServerAddr, Tko, discover, placement, schema, toml,
-};
+use super::{Discover, Gutter, OnFailure, Pool, Queue, Server, ServerAddr, Tko};
+use super::{discover, placement, routes, schema, toml};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -26,6 +25,33 @@ pub(super) struct Pools {
 }
 
 impl Pools {
+    fn gutter(&self, pool: usize) -> Option<usize> {
+        Some(self.pools.get(pool)?.as_ref()?.gutter?.pool)
+    }
+
+    /// With the gutters of the pools that are used, which are used, too.
+    pub(super) fn with_gutters(&self, mut used: Vec<bool>) -> Vec<bool> {
+        for index in 0..used.len() {
+            let mut at = index;
+            while used.get(at) == Some(&true)
+                && let Some(gutter) = self.gutter(at)
+                && let Some(place @ false) = used.get_mut(gutter)
+            {
+                *place = true;
+                at = gutter;
+            }
+        }
+        used
+    }
+
+    /// The pool that is nobody's gutter, if it is the only one.
+    pub(super) fn only_without_gutters(&self) -> Option<usize> {
+        let count = self.pools.len();
+        let is_gutter = |pool| (0..count).any(|other| self.gutter(other) == Some(pool));
+        let mut others = (0..count).filter(|pool| !is_gutter(*pool));
+        others.next().filter(|_| others.next().is_none())
+    }
+
     /// Every pool's name and where it stands, in the order of the file.
     pub(super) fn names(&self) -> &[(String, Range<usize>)] {
         &self.names
@@ -79,13 +105,100 @@ pub(super) fn pools(report: &mut Report<'_>, root: &Table<'_, '_>) -> Option<Poo
         names: Vec::new(),
         pools: Vec::new(),
     };
+    let mut wishes = Vec::new();
     for entry in list {
         let good = pool_name(report, &entry);
-        let pool = pool(report, &entry).filter(|_| good);
+        let pool = pool(report, &entry, &mut wishes).filter(|_| good);
         pools.names.push((entry.key.to_owned(), entry.key_span));
         pools.pools.push(pool);
     }
+    gutters(report, &mut pools, &wishes);
     Some(pools)
+}
+
+/// A gutter by its name, before all pools are known.
+struct Wish {
+    of: String,
+    name: String,
+    place: Range<usize>,
+    exptime: u32,
+}
+
+/// Finds the gutters among the pools. After an error there are none.
+fn gutters(report: &mut Report<'_>, pools: &mut Pools, wishes: &[Wish]) {
+    let find = |pools: &Pools, name: &str| pools.names.iter().position(|(pool, _)| pool == name);
+    for wish in wishes {
+        let (Some(of), place) = (find(pools, &wish.of), wish.place.clone()) else {
+            continue;
+        };
+        match find(pools, &wish.name) {
+            None => {
+                let names = pools.names.iter().map(|(pool, _)| pool.as_str());
+                let near = nearest(&wish.name, names);
+                let message = format!("there is no pool {}", quoted(&wish.name));
+                let error = report.error(place, message);
+                if let Some(near) = near {
+                    error.label(format!("did you mean \"{near}\"?"));
+                }
+            }
+            Some(pool) if pool == of => {
+                report
+                    .error(place, "a pool can't be its own gutter")
+                    .label("name another pool, with other servers");
+            }
+            Some(pool) => {
+                if let Some(Some(own)) = pools.pools.get_mut(of) {
+                    own.gutter = Some(Gutter {
+                        pool,
+                        exptime: wish.exptime,
+                    });
+                }
+            }
+        }
+    }
+    for wish in wishes {
+        let Some(of) = find(pools, &wish.of) else {
+            continue;
+        };
+        let mut way = vec![of];
+        while let Some(next) = way.last().and_then(|at| pools.gutter(*at)) {
+            if next == of {
+                report
+                    .error(wish.place.clone(), "the gutters lead back to this pool")
+                    .label("nothing would be left to go to");
+            }
+            if way.contains(&next) {
+                break;
+            }
+            way.push(next);
+        }
+        warn_of_shared_servers(report, pools, of, wish);
+    }
+}
+
+/// A server that is down is down in the gutter, too; and what a client stores behind its own deletion might meet that
+/// deletion there.
+fn warn_of_shared_servers(report: &mut Report<'_>, pools: &Pools, of: usize, wish: &Wish) {
+    let servers = |pool: usize| {
+        let pool = pools.pools.get(pool).and_then(Option::as_ref);
+        pool.map_or(&[][..], |pool| &pool.servers)
+    };
+    let Some(gutter) = pools.gutter(of) else {
+        return;
+    };
+    let shared = servers(of).iter().find(|server| {
+        let mut theirs = servers(gutter).iter();
+        theirs.any(|other| other.addr == server.addr)
+    });
+    if let Some(server) = shared {
+        let message = format!(
+            "the pool and its gutter share the server \"{}\"",
+            server.addr
+        );
+        report
+            .warn(wish.place.clone(), message)
+            .label("when it is down, it is down in both");
+    }
 }
 
 fn pool_name(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> bool {
@@ -103,7 +216,7 @@ fn pool_name(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> bool {
     false
 }
 
-fn pool(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<Pool> {
+fn pool(report: &mut Report<'_>, entry: &Entry<'_, '_>, wishes: &mut Vec<Wish>) -> Option<Pool> {
     if !matches!(entry.value, DeValue::Table(_)) {
         let error = entry.wrong_kind(report, "a table");
         if schema::POOL.key(entry.key).is_some() {
@@ -151,6 +264,18 @@ fn pool(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<Pool> {
         let name = |choice: OnFailure| choice.name().to_owned();
         entry.choice(report, "a way to deal with failures", OnFailure::ALL, name)
     });
+    let exptime = table.get("gutter_exptime");
+    let exptime = exptime.and_then(|entry| routes::exptime(report, &entry, 1));
+    if let Some(gutter) = table.get("gutter")
+        && let Some(name) = gutter.string(report, "the name of a pool")
+    {
+        wishes.push(Wish {
+            of: entry.key.to_owned(),
+            name: name.to_owned(),
+            place: gutter.place(),
+            exptime: exptime.unwrap_or(60),
+        });
+    }
     pool.tko = tko(report, &table);
     pool.queue = queue(report, &table);
     let placement = placement?;

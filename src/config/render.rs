@@ -5,10 +5,11 @@
 //! (no weight, no admin port) are left out, as in a file.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::{
-    Config, Discover, Listen, LogFormat, Membership, Pool, Route, Server, Source, show_duration,
-    show_size,
+    Config, Discover, Gutter, Listen, LogFormat, Membership, Pool, Route, Server, Source,
+    show_duration, show_size,
 };
 
 /// The whole file.
@@ -25,7 +26,7 @@ pub(super) fn config(config: &Config) -> String {
     line(&mut text, "drain", quoted(&show_duration(config.drain)));
     line(&mut text, "route", route(config, &config.route));
     for one in &config.pools {
-        pool(&mut text, one);
+        pool(&mut text, one, &config.pools);
     }
     let limits = &config.limits;
     text.push_str("\n[limits]\n");
@@ -63,7 +64,7 @@ pub(super) fn config(config: &Config) -> String {
     text
 }
 
-fn pool(text: &mut String, pool: &Pool) {
+fn pool(text: &mut String, pool: &Pool, all: &[Pool]) {
     let _ = writeln!(text, "\n[pools.{}]", key(&pool.name));
     match &pool.discover {
         Some(found) => discover(text, found),
@@ -102,6 +103,12 @@ fn pool(text: &mut String, pool: &Pool) {
     }
     if let Some(on_failure) = pool.on_failure {
         line(text, "on_failure", quoted(on_failure.name()));
+    }
+    if let Some(Gutter { pool, exptime }) = pool.gutter {
+        let name = all.get(pool).map_or("", |pool| &pool.name);
+        line(text, "gutter", quoted(name));
+        let exptime = Duration::from_secs(exptime.into());
+        line(text, "gutter_exptime", quoted(&show_duration(exptime)));
     }
     line(text, "tko.after", pool.tko.after);
     line(

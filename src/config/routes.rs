@@ -44,7 +44,8 @@ pub(super) fn route(
     };
     let route = reader.route(report, entry, 0);
     if route.is_some() {
-        for ((name, place), used) in pools.names().iter().zip(&reader.used) {
+        let used = pools.with_gutters(reader.used);
+        for ((name, place), used) in pools.names().iter().zip(&used) {
             if !used {
                 report
                     .warn(
@@ -290,7 +291,7 @@ impl Reader<'_> {
                 "exptime",
                 "exptime = \"1h\", or 0 for items that never expire",
             )
-            .and_then(|entry| exptime(report, &entry));
+            .and_then(|entry| exptime(report, &entry, 0));
         let (cold, warm, exptime) = (cold?, warm?, exptime?);
         if cold == warm {
             let place = table
@@ -403,12 +404,15 @@ fn failover_on(report: &mut Report<'_>, table: &Table<'_, '_>) -> Option<Vec<Fai
     complete.then_some(on)
 }
 
-/// A lifetime in whole seconds.
-fn exptime(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<u32> {
-    let duration = entry.duration(report, Duration::ZERO..=MAX_EXPTIME)?;
+/// A lifetime in whole seconds, at least so many.
+pub(super) fn exptime(report: &mut Report<'_>, entry: &Entry<'_, '_>, least: u64) -> Option<u32> {
+    let duration = entry.duration(report, Duration::from_secs(least)..=MAX_EXPTIME)?;
     if duration.subsec_nanos() != 0 {
         report
-            .error(entry.place(), "`exptime` must be whole seconds")
+            .error(
+                entry.place(),
+                format!("`{}` must be whole seconds", entry.key),
+            )
             .label("memcached counts in seconds");
         return None;
     }

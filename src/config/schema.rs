@@ -251,6 +251,18 @@ pub const POOL: Section = Section {
             "What becomes of a request that fails in this pool. `miss`: a get is a miss; `error`: a get shows the error; `next`: while the server of a key is down, requests go to the key's next server, or the one after that. A get whose connection breaks is asked again there, an update only if nothing of it was sent. Updates that fail always show it.",
         ),
         key(
+            "gutter",
+            "pool name",
+            "none",
+            "Another pool, which takes the requests of servers that are down, after the next servers with `on_failure = \"next\"`. What is deleted in this pool is deleted there, too.",
+        ),
+        key(
+            "gutter_exptime",
+            "duration in whole seconds from 1s to 30d",
+            "\"1m\"",
+            "What is stored in the gutter lives at most that long, so that nothing old is found there later.",
+        ),
+        key(
             "tko",
             "table",
             "see there",

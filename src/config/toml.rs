@@ -274,6 +274,9 @@ fn route(report: &mut Report<'_>, root: &Table<'_, '_>, pools: &Pools) -> Option
     match pools.names() {
         [_] => Some(Route::Pool(0)),
         names => {
+            if let Some(only) = pools.only_without_gutters() {
+                return Some(Route::Pool(only));
+            }
             // Without any pool that error is enough.
             let (_, second) = names.get(1)?;
             let list = names

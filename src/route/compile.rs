@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::config::{Config, FailoverOn, OnFailure, Pool, Route, ServerAddr};
+use crate::config::{Config, FailoverOn, Gutter, OnFailure, Pool, Route, ServerAddr};
 use crate::hash::{PlacementError, Selector};
 use crate::protocol::request;
 use crate::upstream::health::HealthPolicy;
@@ -160,6 +160,7 @@ impl Snapshot {
             })
             .collect::<Result<_, _>>()?;
         let mut leaves = Leaves {
+            config,
             moving: moving(config, previous)?,
             successors: BTreeMap::new(),
         };
@@ -240,7 +241,8 @@ fn successors(index: usize, pool: &Pool, pools: &mut Vec<PoolSnapshot>) -> Range
 }
 
 /// What there is to know of pools where a route ends at one.
-struct Leaves {
+struct Leaves<'c> {
+    config: &'c Config,
     /// By the number of the pool as it is.
     moving: BTreeMap<usize, Moving>,
     /// Where a pool's keys go on.
@@ -254,12 +256,17 @@ const DOWN: (Reasons, Reasons) = {
     (unsent.with(Reason::Closed), unsent)
 };
 
-impl Leaves {
-    /// Adds a pool with where its keys go when it fails.
+impl Leaves<'_> {
+    /// Adds a pool with where its keys go when it fails. No gutter leads back to its pool.
     fn add(&self, pool: usize, nodes: &mut Vec<Node>) -> NodeId {
         let mut children = vec![self.add_alone(pool, nodes)];
         for successor in self.successors.get(&pool).cloned().into_iter().flatten() {
             children.push(push(Node::Pool(successor), nodes));
+        }
+        let gutter = self.config.pools.get(pool).and_then(|pool| pool.gutter);
+        if let Some(Gutter { pool, exptime }) = gutter {
+            let child = self.add(pool, nodes);
+            children.push(push(Node::Shorten { child, exptime }, nodes));
         }
         match children.as_slice() {
             [alone] => *alone,
@@ -268,6 +275,7 @@ impl Leaves {
                     children,
                     on: DOWN.0,
                     on_update: DOWN.1,
+                    gutter: gutter.is_some(),
                 },
                 nodes,
             ),
@@ -319,7 +327,7 @@ fn moving(
 }
 
 /// Adds a route with its children before it.
-fn add(route: &Route, leaves: &Leaves, nodes: &mut Vec<Node>) -> NodeId {
+fn add(route: &Route, leaves: &Leaves<'_>, nodes: &mut Vec<Node>) -> NodeId {
     let add = |route: &Route, nodes: &mut Vec<Node>| add(route, leaves, nodes);
     let node = match route {
         Route::Pool(pool) => return leaves.add(*pool, nodes),
@@ -342,6 +350,7 @@ fn add(route: &Route, leaves: &Leaves, nodes: &mut Vec<Node>) -> NodeId {
                 children: children.iter().map(|child| add(child, nodes)).collect(),
                 on,
                 on_update: on,
+                gutter: false,
             }
         }
         Route::WarmUp {
@@ -397,6 +406,33 @@ mod tests {
             assert_eq!(snapshot.tree, Tree::new(vec![Node::Pool(0)]));
             assert_eq!(snapshot.pools.len(), 1);
         }
+    }
+
+    #[test]
+    fn a_gutter_comes_last_and_may_have_one_itself() {
+        let snapshot = compiled(
+            "route = \"a\"\n[pools.a]\nservers = [\"a:1\", \"b:1\"]\non_failure = \"next\"\ngutter = \"b\"
+            [pools.b]\nservers = [\"c:1\"]\ngutter = \"c\"\ngutter_exptime = \"5s\"
+            [pools.c]\nservers = [\"d:1\"]",
+        );
+        let failover = |children| Node::Failover {
+            children,
+            on: DOWN.0,
+            on_update: DOWN.1,
+            gutter: true,
+        };
+        let shorten = |child, exptime| Node::Shorten { child, exptime };
+        let want = vec![
+            Node::Pool(0),
+            Node::Pool(3),
+            Node::Pool(1),
+            Node::Pool(2),
+            shorten(3, 5),
+            failover(vec![2, 4]),
+            shorten(5, 60),
+            failover(vec![0, 1, 6]),
+        ];
+        assert_eq!(snapshot.tree, Tree::new(want));
     }
 
     #[test]

@@ -81,13 +81,32 @@ pub struct Plan {
     levels: Vec<Level>,
     /// Whether there was ever a level of a node that puts values together.
     joined: bool,
+    /// Gutters that an update has not come to.
+    passed_by: Vec<NodeId>,
 }
 
 impl Plan {
     /// Enters the tree at `node`. `None`: no pool there.
     pub fn start(&mut self, tree: &Tree, node: NodeId, key: &[u8], sort: Sort) -> Option<Target> {
         self.levels.clear();
+        self.passed_by.clear();
         self.descend(tree, node, key, sort)
+    }
+
+    /// Gutters that an update has not come to: a deletion is to be done there, too, once this is over.
+    pub fn take_passed_by(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.passed_by)
+    }
+
+    /// How many seconds what is stored where the plan is now may live, if that is bounded.
+    pub fn shortens(&self, tree: &Tree) -> Option<u32> {
+        let nodes = self.levels.iter().map(|level| tree.node(level.node));
+        nodes
+            .filter_map(|node| match node {
+                Some(Node::Shorten { exptime, .. }) => Some(*exptime),
+                _ => None,
+            })
+            .min()
     }
 
     /// Whether no node has a say any more: the first answer is the client's.
@@ -130,6 +149,7 @@ impl Plan {
                             self.joined |= sort == Sort::Get;
                             (*child, sort == Sort::Get)
                         }
+                        (Node::Shorten { child, .. }, _) => (*child, true),
                         (Node::Moving { .. }, Sort::Update { .. }) => {
                             return Some(Target::Move(node));
                         }
@@ -158,6 +178,7 @@ impl Plan {
                     children,
                     on,
                     on_update,
+                    gutter,
                 }) => {
                     let on = match sort {
                         Sort::Get => on,
@@ -168,7 +189,15 @@ impl Plan {
                         Outcome::Miss => on.has(Reason::Miss),
                         Outcome::Hit | Outcome::Metadata | Outcome::Done => false,
                     };
-                    children.get(child as usize).filter(|_| fails)
+                    let next = children.get(child as usize).filter(|_| fails);
+                    if *gutter
+                        && next.is_none()
+                        && sort != Sort::Get
+                        && (child as usize) < children.len()
+                    {
+                        self.passed_by.extend(children.last());
+                    }
+                    next
                 }
                 Some(Node::WarmUp {
                     cold,
@@ -212,239 +241,5 @@ impl Plan {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::tree::Reasons;
-    use super::*;
-
-    const UPDATE: Sort = Sort::Update { len: 0 };
-
-    fn failover(on: Reasons) -> Tree {
-        Tree::new(vec![
-            Node::Pool(0),
-            Node::Pool(1),
-            Node::Failover {
-                children: vec![0, 1],
-                on,
-                on_update: on,
-            },
-        ])
-    }
-
-    #[test]
-    fn failover_goes_on_only_for_its_reasons_and_ends_with_the_last_child() {
-        let tree = failover(Reasons::default().with(Reason::Timeout));
-        let mut plan = Plan::default();
-        assert_eq!(plan.start(&tree, 2, b"k", Sort::Get), Some(Target::Pool(0)));
-        assert_eq!(
-            plan.next(&tree, b"k", Sort::Get, Outcome::Failed(Reason::Connect)),
-            Next::Answer
-        );
-        assert_eq!(plan.start(&tree, 2, b"k", Sort::Get), Some(Target::Pool(0)));
-        assert_eq!(
-            plan.next(&tree, b"k", Sort::Get, Outcome::Failed(Reason::Timeout)),
-            Next::Ask(Target::Pool(1))
-        );
-        assert_eq!(
-            plan.next(&tree, b"k", Sort::Get, Outcome::Failed(Reason::Timeout)),
-            Next::Answer
-        );
-        assert_eq!(plan.start(&tree, 2, b"k", Sort::Get), Some(Target::Pool(0)));
-        assert_eq!(
-            plan.next(&tree, b"k", Sort::Get, Outcome::Miss),
-            Next::Answer
-        );
-    }
-
-    #[test]
-    fn updates_may_go_on_for_fewer_reasons_than_gets() {
-        let tree = Tree::new(vec![
-            Node::Pool(0),
-            Node::Pool(1),
-            Node::Failover {
-                children: vec![0, 1],
-                on: Reasons::default()
-                    .with(Reason::Connect)
-                    .with(Reason::Closed),
-                on_update: Reasons::default().with(Reason::Connect),
-            },
-        ]);
-        let mut plan = Plan::default();
-        for (sort, reason, goes_on) in [
-            (Sort::Get, Reason::Closed, true),
-            (Sort::Get, Reason::Connect, true),
-            (UPDATE, Reason::Closed, false),
-            (UPDATE, Reason::Connect, true),
-        ] {
-            plan.start(&tree, 2, b"k", sort);
-            let next = plan.next(&tree, b"k", sort, Outcome::Failed(reason));
-            assert_eq!(
-                next == Next::Ask(Target::Pool(1)),
-                goes_on,
-                "{sort:?} {reason:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn warm_up_asks_the_warm_pool_on_a_miss_and_copies_its_hit() {
-        let tree = Tree::new(vec![
-            Node::Pool(0),
-            Node::Pool(1),
-            Node::WarmUp {
-                cold: 0,
-                warm: 1,
-                exptime: 60,
-            },
-        ]);
-        let mut plan = Plan::default();
-        assert_eq!(plan.start(&tree, 2, b"k", Sort::Get), Some(Target::Pool(0)));
-        assert_eq!(
-            plan.next(&tree, b"k", Sort::Get, Outcome::Miss),
-            Next::Ask(Target::Pool(1))
-        );
-        assert_eq!(
-            plan.next(&tree, b"k", Sort::Get, Outcome::Hit),
-            Next::AnswerAndCopy((0, 60))
-        );
-        assert_eq!(plan.start(&tree, 2, b"k", Sort::Get), Some(Target::Pool(0)));
-        assert_eq!(
-            plan.next(&tree, b"k", Sort::Get, Outcome::Hit),
-            Next::Answer
-        );
-        assert_eq!(plan.start(&tree, 2, b"k", UPDATE), Some(Target::Pool(0)));
-        assert_eq!(
-            plan.next(&tree, b"k", UPDATE, Outcome::Done),
-            Next::Answer,
-            "updates go to the cold pool"
-        );
-    }
-
-    #[test]
-    fn nested_failovers_climb_back_up() {
-        let all = Reasons::default()
-            .with(Reason::Timeout)
-            .with(Reason::Connect);
-        let tree = Tree::new(vec![
-            Node::Pool(0),
-            Node::Pool(1),
-            Node::Pool(2),
-            Node::Failover {
-                children: vec![0, 1],
-                on: all,
-                on_update: all,
-            },
-            Node::Failover {
-                children: vec![3, 2],
-                on: all,
-                on_update: all,
-            },
-        ]);
-        let mut plan = Plan::default();
-        let failed = Outcome::Failed(Reason::Timeout);
-        assert_eq!(plan.start(&tree, 4, b"k", Sort::Get), Some(Target::Pool(0)));
-        assert_eq!(
-            plan.next(&tree, b"k", Sort::Get, failed),
-            Next::Ask(Target::Pool(1))
-        );
-        assert_eq!(
-            plan.next(&tree, b"k", Sort::Get, failed),
-            Next::Ask(Target::Pool(2))
-        );
-        assert_eq!(plan.next(&tree, b"k", Sort::Get, failed), Next::Answer);
-    }
-
-    fn in_parts(child: NodeId) -> Node {
-        Node::BigValue {
-            child,
-            threshold: 100,
-            batch: 10,
-            hide_flag: false,
-        }
-    }
-
-    #[test]
-    fn only_values_over_the_threshold_are_split_and_only_metadata_is_joined() {
-        let tree = Tree::new(vec![Node::Pool(0), in_parts(0)]);
-        let mut plan = Plan::default();
-        let pool = Some(Target::Pool(0));
-        for (len, want) in [(0, pool), (100, pool), (101, Some(Target::Split(1)))] {
-            assert_eq!(plan.start(&tree, 1, b"k", Sort::Update { len }), want);
-            assert!(plan.is_over());
-        }
-        assert_eq!(plan.start(&tree, 1, b"k", Sort::Get), pool);
-        assert!(plan.joins(&tree));
-        let mut plain = plan.clone();
-        assert_eq!(
-            plain.next(&tree, b"k", Sort::Get, Outcome::Hit),
-            Next::Answer
-        );
-        assert_eq!(
-            plan.next(&tree, b"k", Sort::Get, Outcome::Metadata),
-            Next::Join(1, None)
-        );
-        // What came of it is the answer, whatever its flags.
-        assert!(!plan.joins(&tree));
-        assert_eq!(
-            plan.next(&tree, b"k", Sort::Get, Outcome::Hit),
-            Next::Answer
-        );
-    }
-
-    #[test]
-    fn a_failover_sees_how_the_parts_of_a_value_went() {
-        let on = Reasons::default().with(Reason::Miss).with(Reason::Timeout);
-        let tree = Tree::new(vec![
-            Node::Pool(0),
-            Node::Pool(1),
-            in_parts(0),
-            in_parts(1),
-            Node::Failover {
-                children: vec![2, 3],
-                on,
-                on_update: on,
-            },
-        ]);
-        let mut plan = Plan::default();
-        let big = Sort::Update { len: 1000 };
-        assert_eq!(plan.start(&tree, 4, b"k", big), Some(Target::Split(2)));
-        assert_eq!(
-            plan.next(&tree, b"k", big, Outcome::Failed(Reason::Timeout)),
-            Next::Ask(Target::Split(3))
-        );
-        assert_eq!(plan.next(&tree, b"k", big, Outcome::Done), Next::Answer);
-        assert_eq!(plan.start(&tree, 4, b"k", Sort::Get), Some(Target::Pool(0)));
-        assert_eq!(
-            plan.next(&tree, b"k", Sort::Get, Outcome::Metadata),
-            Next::Join(2, None)
-        );
-        assert_eq!(
-            plan.next(&tree, b"k", Sort::Get, Outcome::Miss),
-            Next::Ask(Target::Pool(1))
-        );
-        assert!(plan.joins(&tree));
-    }
-
-    #[test]
-    fn metadata_from_the_warm_pool_is_copied_and_joined() {
-        let tree = Tree::new(vec![
-            Node::Pool(0),
-            Node::Pool(1),
-            Node::WarmUp {
-                cold: 0,
-                warm: 1,
-                exptime: 60,
-            },
-            in_parts(2),
-        ]);
-        let mut plan = Plan::default();
-        plan.start(&tree, 3, b"k", Sort::Get);
-        assert_eq!(
-            plan.next(&tree, b"k", Sort::Get, Outcome::Miss),
-            Next::Ask(Target::Pool(1))
-        );
-        assert_eq!(
-            plan.next(&tree, b"k", Sort::Get, Outcome::Metadata),
-            Next::Join(3, Some((0, 60)))
-        );
-    }
-}
+#[path = "exec_tests.rs"]
+mod tests;

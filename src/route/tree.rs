@@ -67,6 +67,15 @@ pub enum Node {
         on: Reasons,
         /// What counts as a failure of anything else.
         on_update: Reasons,
+        /// The last child is a gutter: what is deleted elsewhere is deleted there, too.
+        gutter: bool,
+    },
+    /// What is stored below lives so many seconds at most.
+    Shorten {
+        /// Where everything goes.
+        child: NodeId,
+        /// At least 1.
+        exptime: u32,
     },
     /// A get that misses in `cold` is asked of `warm`, and a hit there is added to `cold`.
     WarmUp {

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use super::buf::Lent;
 use super::core::Routing;
 use super::dispatch::Op;
+use crate::protocol::exptime;
+use crate::protocol::meta::words;
 use crate::protocol::request::GetCommand;
 use crate::route::big_value::Update;
 use crate::route::exec::{CopyTo, Plan, Sort};
+use crate::route::tree::NodeId;
 use crate::upstream::conn::{Class, Ticket};
 
 /// A request whose route decides on replies.
@@ -70,6 +73,29 @@ impl Frame {
         self.plan.joins(&self.routing.snapshot.tree)
     }
 
+    /// What it sends where it is now, if that is not what came.
+    pub(super) fn shortened(&self) -> Option<Retained> {
+        let most = self.plan.shortens(&self.routing.snapshot.tree)?;
+        self.retained.shortened(most)
+    }
+
+    /// Its route is over: what is still to be deleted in gutters.
+    pub(super) fn into_deletions(mut self) -> Vec<Deletion> {
+        let passed_by = self.plan.take_passed_by();
+        if passed_by.is_empty() {
+            return Vec::new();
+        }
+        let Some(what) = self.retained.deletion() else {
+            return Vec::new();
+        };
+        let all = passed_by.into_iter().map(|node| Deletion {
+            routing: Arc::clone(&self.routing),
+            node,
+            what: what.clone(),
+        });
+        all.collect()
+    }
+
     /// Whether this is the frame of that ticket, and not one that has taken its place. The serial is not
     /// enough: each key of a get has a frame.
     pub(super) fn answers(&self, to: Ticket) -> bool {
@@ -79,6 +105,15 @@ impl Frame {
         };
         self.to == to
     }
+}
+
+/// What is to be deleted in a gutter, because it has been deleted elsewhere.
+#[derive(Debug)]
+pub struct Deletion {
+    pub(super) routing: Arc<Routing>,
+    /// The gutter.
+    pub(super) node: NodeId,
+    pub(super) what: Retained,
 }
 
 /// A command kept so that it can be sent again.
@@ -181,6 +216,59 @@ impl Retained {
                 block: Some(Arc::new(block)),
                 guard,
             },
+        }
+    }
+
+    /// The same command, if what it stores would live longer than `most` seconds, such that it does not.
+    pub(super) fn shortened(&self, most: u32) -> Option<Retained> {
+        let form = match &self.form {
+            Form::Get(command, exptime) => {
+                let new = exptime::at_most(*exptime, most);
+                if !command.touches() || new == *exptime {
+                    return None;
+                }
+                Form::Get(*command, new)
+            }
+            Form::Command {
+                class,
+                head,
+                block,
+                guard,
+            } => Form::Command {
+                class: *class,
+                head: exptime::shortened(head, most)?,
+                block: block.clone(),
+                guard: guard.clone(),
+            },
+        };
+        let key = self.key.clone();
+        Some(Retained { key, form })
+    }
+
+    /// If it deletes: what deletes the item whatever the circumstances are.
+    pub(super) fn deletion(&self) -> Option<Retained> {
+        match &self.form {
+            Form::Command {
+                class: Class::Delete,
+                ..
+            } => Some(self.clone()),
+            Form::Command {
+                class: Class::Meta { .. },
+                head,
+                ..
+            } if head.starts_with(b"md ") => {
+                let body = head.strip_suffix(b"\r\n").unwrap_or(head);
+                let mut words = words(body).skip(1);
+                let mut line = b"md ".to_vec();
+                line.extend_from_slice(words.next()?);
+                if words.any(|word| word == b"b") {
+                    line.extend_from_slice(b" b");
+                }
+                line.extend_from_slice(b" O0\r\n");
+                let guard = b"0".to_vec();
+                Some(Retained::meta(self.key.clone(), line, None, guard))
+            }
+            _ => None,
         }
     }
 

@@ -6,7 +6,7 @@ use super::big_value::{Joining, Storing, Terms, join, store};
 use super::core::{Core, Routing};
 use super::dialogues::{Missed, Parts};
 use super::dispatch::{Op, hides_errors, pick};
-use super::frame::{Frame, Retained};
+use super::frame::{Deletion, Frame, Retained};
 use super::moving::{Fetching, Moved, fetch, update};
 use crate::protocol::error::ErrorKind;
 use crate::protocol::request::Evicted;
@@ -89,11 +89,13 @@ impl Core {
             frame: frame_id,
             ..frame.to
         };
+        let shortened = frame.shortened();
         let retained = std::mem::take(&mut frame.retained);
         let routing = Arc::clone(&frame.routing);
+        let what = shortened.as_ref().unwrap_or(&retained);
         let sent = match target {
-            Target::Pool(pool) => self.send_retained(&routing, pool, to, &retained),
-            target => self.start(to, &routing, target, &retained),
+            Target::Pool(pool) => self.send_retained(&routing, pool, to, what),
+            target => self.start(to, &routing, target, what),
         };
         // Back in its place first: where the route goes from here depends on the key.
         if let Some(frame) = self.frames.get_mut(frame_id as usize) {
@@ -123,6 +125,31 @@ impl Core {
         self.enqueue(conn, to, key, retained.op(), coalesce);
         self.lent = lent;
         Ok(())
+    }
+
+    /// Deletes in a gutter what has been deleted elsewhere; nobody waits for it.
+    pub(super) fn delete_in_gutter(&mut self, deletion: &Deletion) {
+        let Deletion {
+            routing,
+            node,
+            what,
+        } = deletion;
+        let tree = &routing.snapshot.tree;
+        let (key, sort) = (what.key(), Sort::Update { len: 0 });
+        let mut nodes = vec![*node];
+        while let Some(node) = nodes.pop() {
+            match Plan::default().start(tree, node, key, sort) {
+                // Should it fail: what is there does not live long.
+                Some(Target::Pool(pool)) => {
+                    let _ = self.send_retained(routing, pool, Ticket::NOBODY, what);
+                }
+                Some(Target::Move(node)) => {
+                    let both = moving(routing, node).map(|(new, old, _)| [new, old]);
+                    nodes.extend(both.into_iter().flatten());
+                }
+                Some(Target::Split(_)) | None => {}
+            }
+        }
     }
 
     /// Adds an item that was found in a warm pool to a cold one; nobody waits for it.
@@ -195,7 +222,8 @@ impl Core {
             self.stats.worker.moved_skipped.inc();
             return self.hub().conclude(to, miss);
         };
-        let what = frame.retained.clone();
+        let what = frame.shortened();
+        let what = what.unwrap_or_else(|| frame.retained.clone());
         let serial = self.dialogues.next_serial();
         let moved = Moved::new(nodes, &what, serial, Arc::clone(&self.stats));
         let fetching = Fetching { moved, what, miss };

@@ -9,7 +9,7 @@ use slab::Slab;
 use super::core::{Core, Routing};
 use super::dialogue::Answer;
 use super::dialogues::{Dialogues, Missed, Parts};
-use super::frame::Frame;
+use super::frame::{Deletion, Frame};
 use crate::client::replies::Replies;
 use crate::protocol::error::ErrorKind;
 use crate::protocol::response::{self, Kind};
@@ -33,6 +33,8 @@ pub enum Later {
     Copy(Box<Copying>),
     /// Put a value together.
     Join(Box<Parts>),
+    /// Delete in a gutter.
+    Delete(Box<Deletion>),
     /// Ask the previous server of a key.
     Fetch(Box<Missed>),
     /// Look after a dialogue.
@@ -97,7 +99,12 @@ impl Hub<'_> {
         };
         // Once a value to be copied has begun, its route is over: only the copy depends on how it ends.
         if frame.copying.is_some() || !wanted {
-            self.frames.remove(to.frame as usize);
+            if frame.sort != Sort::Get {
+                // Of a deletion there is something left to do, whoever has left.
+                let (tree, key) = (&frame.routing.snapshot.tree, frame.retained.key());
+                let _ = frame.plan.next(tree, key, frame.sort, outcome);
+            }
+            self.remove_frame(to.frame);
             return Decision::Deliver(plain);
         }
         let tree = &frame.routing.snapshot.tree;
@@ -115,7 +122,7 @@ impl Hub<'_> {
                 Decision::GoesOn
             }
             Next::Answer => {
-                self.frames.remove(to.frame as usize);
+                self.remove_frame(to.frame);
                 Decision::Deliver(plain)
             }
             Next::AnswerAndCopy(copy) => {
@@ -124,6 +131,14 @@ impl Hub<'_> {
             }
             Next::Join(node, copy) => Decision::Join(node, copy),
             Next::Fetch(node) => Decision::Fetch(node),
+        }
+    }
+
+    fn remove_frame(&mut self, frame: u32) {
+        if let Some(frame) = self.frames.try_remove(frame as usize) {
+            let deletions = frame.into_deletions().into_iter();
+            self.later
+                .extend(deletions.map(|one| Later::Delete(Box::new(one))));
         }
     }
 
@@ -539,6 +554,7 @@ impl Core {
                 match later {
                     Later::Resend { frame, target } => self.resend(frame, target),
                     Later::Copy(copy) => self.copy_value(&copy),
+                    Later::Delete(deletion) => self.delete_in_gutter(&deletion),
                     Later::Join(parts) => self.join_parts(*parts),
                     Later::Fetch(missed) => self.fetch_moved(*missed),
                     Later::Poll(id) => self.poll_dialogue(id),

@@ -2,7 +2,8 @@
 //!
 //! Protects: with `on_failure = "next"` every key is served while one server, or two of several, are dead or hang, and
 //! goes home when its server is back; a pool's own setting decides whether a failed get is a miss or an error,
-//! whatever holds everywhere else.
+//! whatever holds everywhere else; a gutter
+//! takes what a dead server can't, never keeps it for longer than it may, and loses what is deleted.
 
 use crate::failure::QUICK_PROBES;
 use crate::support::client::Client;
@@ -148,4 +149,109 @@ fn each_pool_says_what_a_failed_get_is() {
         }
         c.fence();
     }
+}
+
+/// Seconds an item has left on a server; `None` if it is not there, -1 for ever.
+fn left(server: &Memcached, key: &str) -> Option<i64> {
+    let mut c = server.client();
+    c.send(format!("mg {key} t\r\n"));
+    let line = c.line();
+    let left = line.strip_prefix("HD t")?.split(' ').next()?;
+    Some(left.parse().unwrap())
+}
+
+#[test]
+fn a_gutter_takes_over_and_keeps_nothing_for_long() {
+    let spare = Memcached::start();
+    let gutter = format!("[pools.spare]\nservers = [\"{}\"]", spare.addr());
+    let mut cluster = Cluster::with(2, |s| {
+        quick(s)
+            .pool("gutter = \"spare\"")
+            .pool("gutter_exptime = \"100s\"")
+            .table(&gutter)
+    });
+    let keys = cluster.keys_by_server(3);
+    let mut c = cluster.client();
+    cluster.servers[0].kill();
+    let key = &keys[0][0];
+    notice(&mut c, key);
+    let kept = |low: i64, high: i64, what: &str| {
+        let left = left(&spare, key);
+        assert!(
+            left.is_some_and(|left| (low..=high).contains(&left)),
+            "{what}: {left:?}"
+        );
+    };
+    for (request, reply, low, high) in [
+        ("set K 7 0 1\r\nx\r\n", "STORED\r\n", 90, 100),
+        ("set K 7 50 1\r\nx\r\n", "STORED\r\n", 40, 50),
+        ("set K 7 2000000000 1\r\nx\r\n", "STORED\r\n", 90, 100),
+        ("touch K 0\r\n", "TOUCHED\r\n", 90, 100),
+        ("touch K 30\r\n", "TOUCHED\r\n", 20, 30),
+        ("gat 2000 K\r\n", "VALUE K 7 1\r\nx\r\nEND\r\n", 90, 100),
+        ("ms K 1 T20\r\n5\r\n", "HD\r\n", 10, 20),
+        ("ms K 1\r\n5\r\n", "HD\r\n", 90, 100),
+        ("mg K T10\r\n", "HD\r\n", 5, 10),
+        ("mg K T500 t\r\n", "", 90, 100),
+        ("delete K\r\n", "DELETED\r\n", 0, 0),
+        ("mg K N0 v\r\n", "VA 0 W\r\n\r\n", 90, 100),
+        ("md K\r\n", "HD\r\n", 0, 0),
+        ("ma K N0\r\n", "HD\r\n", 90, 100),
+        ("replace K 0 0 1\r\n1\r\n", "STORED\r\n", 90, 100),
+        ("incr K 4\r\n", "5\r\n", 90, 100),
+    ] {
+        match reply {
+            "" => {
+                c.send(request.replace('K', key));
+                c.line();
+            }
+            reply => {
+                c.ask(request.replace('K', key), reply.replace('K', key));
+            }
+        }
+        match high {
+            0 => assert!(!spare.holds(key), "{request}"),
+            _ => kept(low, high, request),
+        }
+    }
+    // Another server's keys are its own.
+    let other = &keys[1][0];
+    set(&mut c, other);
+    assert!(!spare.holds(other));
+    cluster.servers[0].restart();
+    eventually("the server has its keys again", || {
+        set(&mut c, key);
+        cluster.servers[0].holds(key)
+    });
+    assert!(spare.holds(key), "this is what may become old");
+    c.ask(format!("delete {key}\r\n"), "DELETED\r\n");
+    eventually("it is deleted in the gutter, too", || !spare.holds(key));
+    // Also where only the gutter has it.
+    spare
+        .client()
+        .ask(format!("set {key} 0 0 1\r\nx\r\n"), "STORED\r\n");
+    c.ask(format!("md {key} O7\r\n"), "NF O7\r\n");
+    eventually("it is deleted in the gutter, too", || !spare.holds(key));
+}
+
+#[test]
+fn a_gutter_comes_after_the_next_servers() {
+    let spare = Memcached::start();
+    let gutter = format!("[pools.spare]\nservers = [\"{}\"]", spare.addr());
+    let mut cluster = Cluster::with(2, |s| {
+        quick(s)
+            .pool("on_failure = \"next\"")
+            .pool("gutter = \"spare\"")
+            .table(&gutter)
+    });
+    let keys = cluster.keys_by_server(2);
+    let mut c = cluster.client();
+    cluster.servers[0].kill();
+    let key = &keys[0][0];
+    notice(&mut c, key);
+    assert!(cluster.servers[1].holds(key) && !spare.holds(key));
+    cluster.servers[1].kill();
+    notice(&mut c, key);
+    assert!(spare.holds(key));
+    c.ask(format!("get {key}\r\n"), format!("{}END\r\n", value(key)));
 }

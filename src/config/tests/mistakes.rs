@@ -10,6 +10,25 @@ fn mistakes_are_named_with_their_place() {
     for (text, place, parts) in [
         // The top of the file.
         ("", (1, 1), &["there are no pools", "[pools.cache]"][..]),
+        (
+            "{}on_failure = \"nxt\"",
+            (3, 14),
+            &["is not a way to deal with failures", "miss, error, next"],
+        ),
+        ("{}gutter = \"d\"", (3, 10), &["there is no pool \"d\""]),
+        ("{}gutter = \"c\"", (3, 10), &["can't be its own gutter"]),
+        ("{}gutter = 3", (3, 10), &["must be the name of a pool"]),
+        ("{}gutter_exptime = \"0s\"", (3, 18), &["from 1s to"]),
+        (
+            "{}gutter_exptime = \"1.5s\"",
+            (3, 18),
+            &["`gutter_exptime` must be whole seconds"],
+        ),
+        (
+            "route = \"c\"\n{}gutter = \"d\"\n[pools.d]\nservers = [\"c:1\"]\ngutter = \"c\"",
+            (4, 10),
+            &["the gutters lead back to this pool"],
+        ),
         ("pools = 3", (1, 9), &["must be a table of pools"]),
         ("[pools]", (1, 1), &["there are no pools"]),
         (

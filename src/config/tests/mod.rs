@@ -54,6 +54,7 @@ fn the_smallest_file_has_every_default() {
             coalesce: true,
             warm_scaling: None,
             on_failure: None,
+            gutter: None,
             tko: Tko {
                 after: 3,
                 probe_min: second / 10,

@@ -68,14 +68,17 @@ prop_compose! {
         connections in 1usize..=64,
         coalesce: bool,
         warm_scaling in option::of(millis(1000..86_400_000)),
+        gutter in option::of((0usize..4, 1u32..=2_592_000)),
         on_failure in option::of(proptest::sample::select(OnFailure::ALL)),
         (after, probe_min, more) in (1u32..=1_000_000, millis(10..1_000_000), millis(0..1_000_000)),
         (requests, bytes) in (1usize..=1_000_000, (64usize << 10)..=(1 << 30)),
     ) -> Pool {
+        // Which pools there are, and in which order, is up to the caller.
+        let gutter = gutter.map(|(pool, exptime)| Gutter { pool, exptime });
         let tko = Tko { after, probe_min, probe_max: probe_min + more };
         let queue = Queue { requests, bytes };
         let servers = if discover.is_some() { Vec::new() } else { servers };
-        Pool { name, servers, discover, placement, timeout, connect_timeout, connections, coalesce, warm_scaling, on_failure, tko, queue }
+        Pool { name, servers, discover, placement, timeout, connect_timeout, connections, coalesce, warm_scaling, on_failure, gutter, tko, queue }
     }
 }
 
@@ -244,6 +247,10 @@ prop_compose! {
         }
         let mut listen = vec![Listen::Unix { path: "/run/r.sock".into(), mode }];
         listen.extend(port.map(|port| Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], port)))));
+        let count = unique.len();
+        for (index, pool) in unique.iter_mut().enumerate() {
+            pool.gutter = pool.gutter.filter(|gutter| (index + 1..count).contains(&gutter.pool));
+        }
         let limits = Limits {
             max_value, max_get_line, client_requests, client_bytes, worker_bytes, max_connections,
         };

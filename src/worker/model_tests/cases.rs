@@ -196,6 +196,38 @@ fn keys_of_a_server_that_is_down_are_served_by_the_next() {
     }
 }
 
+/// What a server that is down can't take goes to the gutter, and is gone there once it has been deleted where it belongs.
+#[test]
+fn what_is_deleted_leaves_the_gutter_too() {
+    for deletion in [What::Delete, What::MetaDelete] {
+        let mut sim = Sim::new(faulty_setup(Shape::Gutter));
+        let mut rng = Rng(1);
+        // The pool has one server.
+        sim.servers[0].refuses = true;
+        let key = sim.clients[0].own_key(0);
+        let in_gutter = |sim: &Sim| {
+            let mut gutter = sim.servers[1..].iter();
+            gutter.any(|server| server.store.items.contains_key(&key))
+        };
+        for what in [What::Set, What::Get, What::Touch, What::Gat, What::MetaSet] {
+            sim.clients[0].ask_about(&mut sim.env, what, key.clone(), &mut rng);
+            for _ in 0..6 {
+                sim.smooth_turn(&mut rng);
+            }
+            assert!(in_gutter(&sim));
+        }
+        sim.servers[0].refuses = false;
+        sim.settle(&mut rng);
+        assert!(in_gutter(&sim) && sim.servers[0].store.items.is_empty());
+        sim.converse(0, What::Set, key.clone(), &mut rng);
+        assert!(in_gutter(&sim) && !sim.servers[0].store.items.is_empty());
+        while in_gutter(&sim) {
+            // Some of these are conditional.
+            sim.converse(0, deletion, key.clone(), &mut rng);
+        }
+    }
+}
+
 /// A route below a failover is chosen by the key, also when the failure was known at once.
 #[test]
 fn a_prefix_below_a_failover_sees_the_key() {

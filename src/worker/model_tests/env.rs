@@ -101,8 +101,11 @@ impl Env {
         while let Some(route) = todo.pop() {
             match route {
                 Route::Pool(pool) => {
-                    decides |= self.config.pools[*pool].on_failure == Some(OnFailure::Next);
+                    let settings = &self.config.pools[*pool];
+                    decides |= settings.on_failure == Some(OnFailure::Next);
+                    decides |= settings.gutter.is_some();
                     pools.push(*pool);
+                    pools.extend(settings.gutter.map(|gutter| gutter.pool));
                 }
                 Route::Prefix { prefixes, default } => todo.push(
                     prefixes

@@ -34,14 +34,17 @@ pub struct Answer {
 /// The items of one server.
 pub struct Store {
     pub items: HashMap<Vec<u8>, Item>,
+    /// It must not be told to keep anything longer, in seconds.
+    pub keeps: Option<i64>,
     cas: u64,
 }
 
 impl Store {
     /// `first_cas` keeps the cas values of servers apart.
-    pub fn new(first_cas: u64) -> Store {
+    pub fn new(first_cas: u64, keeps: Option<i64>) -> Store {
         Store {
             items: HashMap::new(),
+            keeps,
             cas: first_cas,
         }
     }
@@ -76,6 +79,11 @@ impl Store {
         };
         let mut out = Vec::new();
         let mut asked = Asked::Line;
+        if let Some(most) = self.keeps {
+            let exptimes = exptimes(&words);
+            let kept = exptimes.iter().all(|one| *one != 0 && *one <= most);
+            assert!(kept, "too long for a gutter: {text}");
+        }
         match words[0] {
             b"version" => {
                 out.extend_from_slice(b"VERSION 1.6.45\r\n");
@@ -337,4 +345,24 @@ fn from_base64(text: &[u8]) -> Vec<u8> {
         out.extend_from_slice(&bits.to_be_bytes()[1..digits.len()]);
     }
     out
+}
+
+/// The times to live in a command; 0 is for ever, whether it says so or nothing.
+fn exptimes(words: &[&[u8]]) -> Vec<i64> {
+    let number = |word: &[u8]| -> i64 { std::str::from_utf8(word).unwrap().parse().unwrap() };
+    match words[0] {
+        b"set" | b"add" | b"replace" | b"cas" => vec![number(words[3])],
+        b"touch" => vec![number(words[2])],
+        b"gat" | b"gats" => vec![number(words[1])],
+        b"ms" | b"mg" | b"ma" => {
+            let flags = words.iter().skip(if words[0] == b"ms" { 3 } else { 2 });
+            let times = flags.filter(|word| matches!(word[0], b'T' | b'N'));
+            let mut times: Vec<i64> = times.map(|word| number(&word[1..])).collect();
+            if words[0] == b"ms" && !words.iter().skip(3).any(|word| word[0] == b'T') {
+                times.push(0);
+            }
+            times
+        }
+        _ => Vec::new(),
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::config::{
-    Config, FailoverOn, Limits, OnFailure, Pool, Queue, Route, Server, ServerAddr, Tko,
+    Config, FailoverOn, Gutter, Limits, OnFailure, Pool, Queue, Route, Server, ServerAddr, Tko,
 };
 use crate::hash::Placement;
 use crate::route::compile::Snapshot;
@@ -70,6 +70,8 @@ pub enum Shape {
     Pool,
     /// A pool whose keys go on to the next servers.
     Next,
+    /// A pool and another that takes what its servers can't.
+    Gutter,
     Prefix,
     Failover {
         on_miss: bool,
@@ -216,6 +218,9 @@ const FAULTS: [Fault; 16] = [
     Fault::Lie(Lie::BreakOff),
 ];
 
+/// What is stored in the gutter of [`Shape::Gutter`] lives so many seconds at most.
+pub const GUTTER_EXPTIME: u32 = 77;
+
 /// The bit of the last one.
 const BREAK_OFF: u32 = 1 << (FAULTS.len() - 1);
 
@@ -231,6 +236,7 @@ fn shape() -> impl Strategy<Value = Shape> {
     prop_oneof![
         3 => Just(Shape::Pool),
         2 => Just(Shape::Next),
+        2 => Just(Shape::Gutter),
         2 => Just(Shape::Prefix),
         1 => Just(Shape::Failover { on_miss: false }),
         1 => Just(Shape::Failover { on_miss: true }),
@@ -454,6 +460,13 @@ impl Setup {
                     pool.on_failure = Some(OnFailure::Next);
                 }
                 Route::Pool(0)
+            }
+            Shape::Gutter => {
+                config.pools[1].gutter = Some(Gutter {
+                    pool: 2,
+                    exptime: GUTTER_EXPTIME,
+                });
+                Route::Pool(1)
             }
             Shape::Prefix => Route::Prefix {
                 prefixes: vec![

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::client::Client;
 use super::env::{Answers, Env, number_of};
 use super::memcached::Store;
-use super::plan::{Act, Rng, Setup, What};
+use super::plan::{Act, GUTTER_EXPTIME, Rng, Setup, Shape, What};
 use super::servers::Server;
 use crate::config::ServerAddr;
 use crate::worker::buf::LARGE;
@@ -56,9 +56,16 @@ impl Sim {
             Arc::new(Stats::default()),
             env.setup.seed,
         );
+        let gutter = match env.setup.route {
+            Shape::Gutter => env.setup.servers / 2,
+            _ => usize::MAX,
+        };
         let servers = (0..env.setup.servers)
             .map(|n| Server {
-                store: Store::new(n as u64 * 1_000_000_000),
+                store: Store::new(
+                    n as u64 * 1_000_000_000,
+                    (n >= gutter).then_some(GUTTER_EXPTIME.into()),
+                ),
                 refuses: false,
                 hangs: false,
                 stalled: false,
