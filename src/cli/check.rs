@@ -225,12 +225,15 @@ fn pool(text: &mut String, config: &Config, pool: &Pool) {
         "  {each} of each worker to each server; {coalesce} coalesced\n  \
          a request may take {}, connecting {}\n  \
          a server is out after {} in a row or when it can't be connected to,\n  and tried again after {} to {}\n  \
+         it is back after {} in a row; one that comes and goes must answer for {} and more\n  \
          up to {} or {} wait for one connection",
         show_duration(pool.timeout),
         show_duration(pool.connect_timeout),
         plural(pool.tko.after as usize, "timeout"),
         show_duration(pool.tko.probe_min),
         show_duration(pool.tko.probe_max),
+        plural(pool.tko.recover as usize, "answered probe"),
+        show_duration(pool.tko.hold_down),
         plural(pool.queue.requests, "request"),
         show_size(pool.queue.bytes as u64),
     );

@@ -139,6 +139,10 @@ pub struct Tko {
     pub probe_min: Duration,
     /// The longest wait between two probes.
     pub probe_max: Duration,
+    /// Probes in a row that a server which is out must answer; at least 1.
+    pub recover: u32,
+    /// How long it must go on answering them if it was out a short while ago; doubled each time, up to 64 times.
+    pub hold_down: Duration,
 }
 
 /// What may wait for one connection to a server. At the bound a request is answered with an error at once.
@@ -328,6 +332,8 @@ impl Default for Tko {
             after: 3,
             probe_min: Duration::from_millis(100),
             probe_max: Duration::from_secs(10),
+            recover: 1,
+            hold_down: Duration::from_secs(1),
         }
     }
 }

@@ -452,6 +452,14 @@ fn tko(report: &mut Report<'_>, pool: &Table<'_, '_>) -> Tko {
     {
         tko.after = u32::try_from(after).unwrap_or(u32::MAX);
     }
+    if let Some(recover) = table
+        .get("recover")
+        .and_then(|entry| entry.integer(report, 1..=100))
+    {
+        tko.recover = u32::try_from(recover).unwrap_or(1);
+    }
+    let hold_down = Duration::ZERO..=60 * MINUTE;
+    table.duration(report, "hold_down", hold_down, &mut tko.hold_down);
     let range = || Duration::from_millis(10)..=60 * MINUTE;
     table.duration(report, "probe_min", range(), &mut tko.probe_min);
     table.duration(report, "probe_max", range(), &mut tko.probe_max);

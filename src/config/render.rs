@@ -121,6 +121,12 @@ fn pool(text: &mut String, pool: &Pool, all: &[Pool]) {
         "tko.probe_max",
         quoted(&show_duration(pool.tko.probe_max)),
     );
+    line(text, "tko.recover", pool.tko.recover);
+    line(
+        text,
+        "tko.hold_down",
+        quoted(&show_duration(pool.tko.hold_down)),
+    );
     line(text, "queue.requests", pool.queue.requests);
     line(
         text,

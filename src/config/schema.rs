@@ -452,6 +452,18 @@ pub const TKO: Section = Section {
             "\"10s\"",
             "What that wait doubles up to while the server stays down.",
         ),
+        key(
+            "recover",
+            "1 to 100",
+            "1",
+            "Probes in a row that a server which is out must answer before it is used again.",
+        ),
+        key(
+            "hold_down",
+            "duration up to 1h",
+            "\"1s\"",
+            "How long a server must go on answering probes if it was out less than a minute before. It doubles with each such time, up to 64 times that; a minute in service halves the number again. `0` for not at all.",
+        ),
     ],
 };
 

@@ -203,6 +203,8 @@ fn spec(pool: &Pool, name: &str, addr: ServerAddr) -> DestinationSpec {
             after: pool.tko.after,
             probe_min: micros(pool.tko.probe_min),
             probe_max: micros(pool.tko.probe_max),
+            recover: pool.tko.recover,
+            hold_down: micros(pool.tko.hold_down),
         },
         hides_errors: hides_errors(pool),
     }

@@ -1,11 +1,21 @@
 //! Whether a destination is in service.
 //!
 //! A destination is taken out (mcrouter calls it TKO) by one hard failure (no connection) or by several
-//! timeouts in a row, and comes back when a fresh connection answers `version`. While it is out, requests
-//! fail at once and a probe is tried at jittered, doubling intervals. Pure state: times are microseconds
-//! that the caller passes in.
+//! timeouts in a row. While it is out, requests fail at once and a probe is tried at jittered, doubling intervals:
+//! a fresh connection must answer `version`. It comes back when enough of them in a row have.
+//!
+//! One that is taken out again soon after it came back *flaps*. Each flap doubles the time over which its probes
+//! must be answered, and each minute that it stays in service halves their number again; so a server that
+//! answers `version` and nothing else costs its keys a few timeouts, then fewer and fewer of them. Pure state: times
+//! are microseconds that the caller passes in, which never go back.
 
-/// When a destination is taken out and how often it is probed.
+/// A destination that stays in service for so long is forgiven half of its flaps, in microseconds.
+const CALM: u64 = 60_000_000;
+
+/// The hold is doubled so many times at most: to 64 times its first length.
+const MAX_DOUBLINGS: u32 = 6;
+
+/// When a destination is taken out, how often it is probed, and when it comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HealthPolicy {
     /// Timeouts in a row that take it out.
@@ -14,6 +24,10 @@ pub struct HealthPolicy {
     pub probe_min: u64,
     /// The longest pause, in microseconds.
     pub probe_max: u64,
+    /// Probes in a row that must be answered; at least 1.
+    pub recover: u32,
+    /// How long they must go on being answered by one that has flapped once, in microseconds.
+    pub hold_down: u64,
 }
 
 impl Default for HealthPolicy {
@@ -22,6 +36,8 @@ impl Default for HealthPolicy {
             after: 3,
             probe_min: 100_000,
             probe_max: 10_000_000,
+            recover: 1,
+            hold_down: 1_000_000,
         }
     }
 }
@@ -32,6 +48,25 @@ pub struct Health {
     timeouts: u32,
     down: bool,
     failed_probes: u32,
+    /// Probes in a row that have been answered since it was taken out.
+    answered: u32,
+    /// When the first and the last of them were.
+    first_answer: u64,
+    last_answer: u64,
+    /// When it came back the last time.
+    back_at: Option<u64>,
+    flaps: u32,
+}
+
+/// What an answered probe means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probed {
+    /// It was in service.
+    Up,
+    /// It is in service again.
+    Back,
+    /// It must answer again, after so many microseconds.
+    Again(u64),
 }
 
 impl Health {
@@ -45,24 +80,77 @@ impl Health {
         self.timeouts = 0;
     }
 
-    /// A fresh connection answered `version`. Returns whether this brought it back.
-    pub fn probed(&mut self) -> bool {
+    /// How long its probes must go on being answered, in microseconds.
+    fn hold(&self, policy: &HealthPolicy) -> u64 {
+        match self.flaps.checked_sub(1) {
+            None => 0,
+            Some(doublings) => policy
+                .hold_down
+                .saturating_mul(1 << doublings.min(MAX_DOUBLINGS)),
+        }
+    }
+
+    /// A fresh connection answered `version`.
+    pub fn probed(&mut self, policy: &HealthPolicy, now: u64) -> Probed {
         self.timeouts = 0;
         self.failed_probes = 0;
-        std::mem::replace(&mut self.down, false)
+        if !self.down {
+            return Probed::Up;
+        }
+        // Several connections that are made at once say no more than one.
+        if self.answered == 0 || now.saturating_sub(self.last_answer) >= policy.probe_min {
+            self.answered = self.answered.saturating_add(1);
+            self.last_answer = now;
+        }
+        if self.answered == 1 {
+            self.first_answer = self.last_answer;
+        }
+        let missing = policy.recover.saturating_sub(self.answered);
+        let held = now.saturating_sub(self.first_answer);
+        let left = self.hold(policy).saturating_sub(held);
+        if missing == 0 && left == 0 {
+            self.down = false;
+            self.answered = 0;
+            self.back_at = Some(now);
+            return Probed::Back;
+        }
+        let pause = left / u64::from(missing.max(1));
+        let least = policy.probe_min.max(1);
+        Probed::Again(pause.clamp(least, policy.probe_max.max(least)))
     }
 
     /// A request timed out. Returns whether this took it out.
-    pub fn timed_out(&mut self, policy: &HealthPolicy) -> bool {
+    pub fn timed_out(&mut self, policy: &HealthPolicy, now: u64) -> bool {
         self.timeouts = self.timeouts.saturating_add(1);
         let out = !self.down && self.timeouts >= policy.after;
-        self.down |= out;
+        if out {
+            self.go_down(now);
+        }
         out
     }
 
     /// No connection could be made, or it failed its probe. Returns whether this took it out.
-    pub fn failed(&mut self) -> bool {
-        !std::mem::replace(&mut self.down, true)
+    pub fn failed(&mut self, now: u64) -> bool {
+        self.answered = 0;
+        let out = !self.down;
+        if out {
+            self.go_down(now);
+        }
+        out
+    }
+
+    fn go_down(&mut self, now: u64) {
+        self.down = true;
+        self.answered = 0;
+        let Some(back_at) = self.back_at else {
+            return;
+        };
+        let calm = now.saturating_sub(back_at) / CALM;
+        let calm = u32::try_from(calm).unwrap_or(u32::MAX);
+        self.flaps = match calm {
+            0 => self.flaps.saturating_add(1).min(MAX_DOUBLINGS + 1),
+            calm => self.flaps.checked_shr(calm).unwrap_or(0),
+        };
     }
 
     /// How long to wait before the next attempt, in microseconds: doubling up to the maximum, and of that
@@ -80,43 +168,5 @@ impl Health {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timeouts_in_a_row_take_it_out_and_a_probe_brings_it_back() {
-        let policy = HealthPolicy::default();
-        let mut health = Health::default();
-        assert!(!health.timed_out(&policy));
-        assert!(!health.timed_out(&policy));
-        health.answered();
-        assert!(!health.timed_out(&policy), "no longer in a row");
-        assert!(!health.timed_out(&policy));
-        assert!(health.timed_out(&policy));
-        assert!(health.is_down());
-        assert!(!health.timed_out(&policy), "said once");
-        assert!(health.probed());
-        assert!(!health.is_down());
-    }
-
-    #[test]
-    fn one_hard_failure_is_enough() {
-        let mut health = Health::default();
-        assert!(health.failed());
-        assert!(health.is_down());
-        assert!(!health.failed());
-    }
-
-    #[test]
-    fn pauses_double_stay_bounded_and_jitter() {
-        let policy = HealthPolicy::default();
-        let mut health = Health::default();
-        let mut last = 0;
-        for i in 0..40 {
-            let pause = health.pause(&policy, (u64::MAX / 3).wrapping_mul(i));
-            assert!(pause <= policy.probe_max && pause >= policy.probe_min / 2);
-            last = pause;
-        }
-        assert!(last >= policy.probe_max / 2);
-    }
-}
+#[path = "health_tests.rs"]
+mod tests;

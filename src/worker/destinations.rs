@@ -11,7 +11,7 @@ use crate::protocol::error::ErrorKind;
 use crate::route::compile::{DestinationSpec, Snapshot};
 use crate::stats;
 use crate::upstream::conn::{Broken, Conn, PROBE, Ticket};
-use crate::upstream::health::Health;
+use crate::upstream::health::{Health, Probed};
 use crate::worker::buf::Buf;
 
 /// A connection that breaks sooner than this after it became ready counts as a failure of the destination,
@@ -313,6 +313,22 @@ impl Core {
         let Some(up) = self.conns.get_mut(id as usize) else {
             return;
         };
+        if let Some(Some(destination)) = self.destinations.get_mut(up.destination as usize) {
+            match destination
+                .health
+                .probed(&destination.spec.health, self.now)
+            {
+                Probed::Up => {}
+                Probed::Back => {
+                    destination.stats.down.set(0);
+                    tracing::info!(server = %destination.spec.name, "server is back in service");
+                }
+                Probed::Again(pause) => return self.probe_again(id, pause),
+            }
+        }
+        let Some(up) = self.conns.get_mut(id as usize) else {
+            return;
+        };
         up.state = State::Ready { since: self.now };
         up.conn.begin_waiting(self.now);
         up.stats.connections.inc();
@@ -320,11 +336,23 @@ impl Core {
             up.dirty = true;
             self.todo.write.push(id);
         }
-        if let Some(Some(destination)) = self.destinations.get_mut(up.destination as usize)
-            && destination.health.probed()
-        {
-            destination.stats.down.set(0);
-            tracing::info!(server = %destination.spec.name, "server is back in service");
+    }
+
+    /// The server has answered, but must do so again on a fresh connection before it is back.
+    fn probe_again(&mut self, id: u32, pause: u64) {
+        let Some(up) = self.conns.get_mut(id as usize) else {
+            return;
+        };
+        let until = self.now.saturating_add(pause);
+        up.state = State::Waiting { until };
+        self.timer = self.timer.min(until);
+        self.todo.close.push(id);
+        let hides_errors = up.hides_errors;
+        // Whoever has waited since before it was out.
+        let waiting: Vec<Ticket> = up.conn.break_off(&mut self.pool).collect();
+        up.stats.failures.add(waiting.len() as u64);
+        for to in waiting {
+            self.fail_in(hides_errors, to, ErrorKind::MarkedDown);
         }
     }
 
@@ -387,7 +415,7 @@ impl Core {
             self.local.troubled(&destination.spec.name);
         }
         if failed || destination.health.is_down() {
-            if destination.health.failed() {
+            if destination.health.failed(self.now) {
                 destination.stats.downs.inc();
                 destination.stats.down.set(1);
                 tracing::warn!(

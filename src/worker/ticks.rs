@@ -64,7 +64,7 @@ impl Core {
                 if let Some(Some(destination)) = self.destinations.get_mut(destination_id as usize)
                 {
                     for _ in 0..due {
-                        out |= destination.health.timed_out(&destination.spec.health);
+                        out |= destination.health.timed_out(&destination.spec.health, now);
                     }
                     if out {
                         destination.stats.downs.inc();

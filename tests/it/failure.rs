@@ -13,7 +13,8 @@ use crate::support::router::{Cluster, Setup};
 use crate::support::{SetOnDrop, eventually, show};
 
 /// Recovers fast, so that tests need not wait.
-pub const QUICK_PROBES: &str = "tko = { after = 3, probe_min = \"20ms\", probe_max = \"100ms\" }";
+pub const QUICK_PROBES: &str =
+    "tko = { after = 3, probe_min = \"20ms\", probe_max = \"100ms\", hold_down = \"0s\" }";
 
 fn quick(setup: Setup) -> Setup {
     setup.pool("timeout = \"300ms\"").pool(QUICK_PROBES)
@@ -308,5 +309,31 @@ fn servers_killed_and_restarted_under_load() {
             c.send(format!("set {key} 0 0 1\r\nx\r\n"));
             c.line() == "STORED"
         });
+    }
+}
+
+#[test]
+fn a_server_that_comes_and_goes_must_answer_for_longer() {
+    let tko =
+        "tko = { probe_min = \"20ms\", probe_max = \"100ms\", recover = 3, hold_down = \"700ms\" }";
+    let mut cluster = Cluster::with(1, |s| s.top("workers = 1").pool(tko));
+    let mut c = cluster.client();
+    c.ask("set k 0 0 1\r\nx\r\n", "STORED\r\n");
+    // The first time is none too many; then the hold, and twice that.
+    for least in [40, 700, 1400] {
+        cluster.servers[0].kill();
+        eventually("it is out", || {
+            c.send("get k\r\n");
+            c.values();
+            cluster.router.stat("ringroad_servers_down") == 1
+        });
+        let started = Instant::now();
+        cluster.servers[0].restart();
+        eventually("it is used again", || {
+            c.send("set k 0 0 1\r\nx\r\n");
+            c.line() == "STORED"
+        });
+        let took = started.elapsed().as_millis();
+        assert!(took >= least, "back after {took} ms instead of {least}");
     }
 }

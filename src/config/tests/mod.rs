@@ -59,6 +59,8 @@ fn the_smallest_file_has_every_default() {
                 after: 3,
                 probe_min: second / 10,
                 probe_max: 10 * second,
+                recover: 1,
+                hold_down: second,
             },
             queue: Queue {
                 requests: 4096,

@@ -71,11 +71,12 @@ prop_compose! {
         gutter in option::of((0usize..4, 1u32..=2_592_000)),
         on_failure in option::of(proptest::sample::select(OnFailure::ALL)),
         (after, probe_min, more) in (1u32..=1_000_000, millis(10..1_000_000), millis(0..1_000_000)),
+        (recover, hold_down) in (1u32..=100, millis(0..3_600_000)),
         (requests, bytes) in (1usize..=1_000_000, (64usize << 10)..=(1 << 30)),
     ) -> Pool {
         // Which pools there are, and in which order, is up to the caller.
         let gutter = gutter.map(|(pool, exptime)| Gutter { pool, exptime });
-        let tko = Tko { after, probe_min, probe_max: probe_min + more };
+        let tko = Tko { after, probe_min, probe_max: probe_min + more, recover, hold_down };
         let queue = Queue { requests, bytes };
         let servers = if discover.is_some() { Vec::new() } else { servers };
         Pool { name, servers, discover, placement, timeout, connect_timeout, connections, coalesce, warm_scaling, on_failure, gutter, tko, queue }

@@ -427,6 +427,8 @@ impl Setup {
                     after: self.tko_after,
                     probe_min: Duration::from_millis(10),
                     probe_max: Duration::from_millis(200),
+                    recover: 1 + (self.seed >> 8) as u32 % 3,
+                    hold_down: Duration::from_millis(25 * (self.seed >> 16 & 3)),
                 },
                 queue: Queue {
                     requests: match self.limits {
