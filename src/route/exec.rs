@@ -81,21 +81,22 @@ pub struct Plan {
     levels: Vec<Level>,
     /// Whether there was ever a level of a node that puts values together.
     joined: bool,
-    /// Gutters that an update has not come to.
-    passed_by: Vec<NodeId>,
+    /// The gutter that an update has just not come to.
+    passed_by: Option<NodeId>,
 }
 
 impl Plan {
     /// Enters the tree at `node`. `None`: no pool there.
     pub fn start(&mut self, tree: &Tree, node: NodeId, key: &[u8], sort: Sort) -> Option<Target> {
         self.levels.clear();
-        self.passed_by.clear();
+        self.passed_by = None;
         self.descend(tree, node, key, sort)
     }
 
-    /// Gutters that an update has not come to: a deletion is to be done there, too, once this is over.
-    pub fn take_passed_by(&mut self) -> Vec<NodeId> {
-        std::mem::take(&mut self.passed_by)
+    /// The gutter that an update has passed by with its last outcome: a deletion is to be done there, too.
+    #[inline]
+    pub fn take_passed_by(&mut self) -> Option<NodeId> {
+        self.passed_by.take()
     }
 
     /// How many seconds what is stored where the plan is now may live, if that is bounded.
@@ -190,12 +191,13 @@ impl Plan {
                         Outcome::Hit | Outcome::Metadata | Outcome::Done => false,
                     };
                     let next = children.get(child as usize).filter(|_| fails);
+                    // One outcome passes one gutter by: another one would be in it.
                     if *gutter
                         && next.is_none()
                         && sort != Sort::Get
                         && (child as usize) < children.len()
                     {
-                        self.passed_by.extend(children.last());
+                        self.passed_by = children.last().copied();
                     }
                     next
                 }

@@ -117,6 +117,10 @@ counters! {
         upstream_connects,
         /// Replies that were not what was asked for; each closed its connection.
         upstream_bad_replies,
+        /// Requests that went on to another server or pool, as their route or pool says.
+        sent_on,
+        /// Deletions that were done in a gutter, too.
+        gutter_deletes,
         /// Items asked of a key's previous server because its new one had none (`warm_scaling`).
         moved_asked,
         /// How many of them it had.

@@ -268,6 +268,8 @@ impl Registry {
             "upstream_connects",
             "upstream_bad_replies",
             "client_writes",
+            "sent_on",
+            "gutter_deletes",
             "moved_asked",
             "moved_hits",
             "moved_copied",

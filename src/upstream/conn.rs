@@ -68,6 +68,7 @@ pub(super) struct Slot {
 #[derive(Debug)]
 struct OpenBatch {
     request: (u32, u32),
+    exptime: i32,
     line_start: usize,
     pub(super) keys: u32,
 }
@@ -164,7 +165,7 @@ impl Conn {
         coalesce: bool,
         pool: &mut BufPool,
     ) -> bool {
-        let joined = self.join(command, key, to, coalesce, pool);
+        let joined = self.join((command, exptime), key, to, coalesce, pool);
         if !joined {
             self.seal(pool);
             let begins = self.written + self.out.len() as u64;
@@ -186,6 +187,7 @@ impl Conn {
             });
             self.open = Some(OpenBatch {
                 request: (to.request, to.serial),
+                exptime,
                 line_start,
                 keys: 1,
             });
@@ -198,7 +200,7 @@ impl Conn {
     #[inline]
     fn join(
         &mut self,
-        command: GetCommand,
+        (command, exptime): (GetCommand, i32),
         key: &[u8],
         to: Ticket,
         coalesce: bool,
@@ -217,6 +219,7 @@ impl Conn {
         if entry.tombstone
             || entry.shape != Shape::Get(command)
             || !(same_request || (coalesce && !command.touches()))
+            || (command.touches() && open.exptime != exptime)
             || open.keys >= MAX_BATCH_KEYS
             || out.len() - open.line_start + key.len() > max_bytes
         {

@@ -147,6 +147,22 @@ fn without_coalescing_only_keys_of_one_request_share_a_line() {
     assert_eq!(b.flush(), "get a b|get c d|");
 }
 
+/// A key that goes to a gutter is touched for another time than the others of its request.
+#[test]
+fn keys_that_are_touched_for_different_times_do_not_share_a_line() {
+    let mut bench = Bench::default();
+    let asking = Asking {
+        to: ticket(1, 0),
+        deadline: SECOND,
+    };
+    for (key, exptime, new_line) in [("a", 60, true), ("b", 60, false), ("c", 5, true)] {
+        let command = (GetCommand::Gat, exptime);
+        let key = key.as_bytes();
+        let new = bench.conn.get(command, key, asking, true, &mut bench.pool);
+        assert_eq!(new, new_line);
+    }
+}
+
 #[test]
 fn get_and_touch_is_never_coalesced_but_takes_one_requests_keys() {
     let mut b = Bench::default();

@@ -79,21 +79,14 @@ impl Frame {
         self.retained.shortened(most)
     }
 
-    /// Its route is over: what is still to be deleted in gutters.
-    pub(super) fn into_deletions(mut self) -> Vec<Deletion> {
-        let passed_by = self.plan.take_passed_by();
-        if passed_by.is_empty() {
-            return Vec::new();
-        }
-        let Some(what) = self.retained.deletion() else {
-            return Vec::new();
-        };
-        let all = passed_by.into_iter().map(|node| Deletion {
+    /// What is to be done in a gutter that has been passed by.
+    #[cold]
+    pub(super) fn deletion(&self, node: NodeId) -> Option<Deletion> {
+        Some(Deletion {
             routing: Arc::clone(&self.routing),
             node,
-            what: what.clone(),
-        });
-        all.collect()
+            what: self.retained.deletion()?,
+        })
     }
 
     /// Whether this is the frame of that ticket, and not one that has taken its place. The serial is not

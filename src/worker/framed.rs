@@ -129,6 +129,7 @@ impl Core {
 
     /// Deletes in a gutter what has been deleted elsewhere; nobody waits for it.
     pub(super) fn delete_in_gutter(&mut self, deletion: &Deletion) {
+        self.stats.worker.gutter_deletes.inc();
         let Deletion {
             routing,
             node,

@@ -103,15 +103,24 @@ impl Hub<'_> {
                 // Of a deletion there is something left to do, whoever has left.
                 let (tree, key) = (&frame.routing.snapshot.tree, frame.retained.key());
                 let _ = frame.plan.next(tree, key, frame.sort, outcome);
+                let node = frame.plan.take_passed_by();
+                let deletion = node.and_then(|node| frame.deletion(node));
+                self.later
+                    .extend(deletion.map(|one| Later::Delete(Box::new(one))));
             }
-            self.remove_frame(to.frame);
+            self.frames.remove(to.frame as usize);
             return Decision::Deliver(plain);
         }
         let tree = &frame.routing.snapshot.tree;
-        match frame
+        let next = frame
             .plan
-            .next(tree, frame.retained.key(), frame.sort, outcome)
-        {
+            .next(tree, frame.retained.key(), frame.sort, outcome);
+        if let Some(node) = frame.plan.take_passed_by() {
+            let deletion = frame.deletion(node);
+            self.later
+                .extend(deletion.map(|one| Later::Delete(Box::new(one))));
+        }
+        match next {
             Next::Ask(target) => {
                 // Of the reply that has failed.
                 frame.ignored = None;
@@ -122,7 +131,7 @@ impl Hub<'_> {
                 Decision::GoesOn
             }
             Next::Answer => {
-                self.remove_frame(to.frame);
+                self.frames.remove(to.frame as usize);
                 Decision::Deliver(plain)
             }
             Next::AnswerAndCopy(copy) => {
@@ -131,14 +140,6 @@ impl Hub<'_> {
             }
             Next::Join(node, copy) => Decision::Join(node, copy),
             Next::Fetch(node) => Decision::Fetch(node),
-        }
-    }
-
-    fn remove_frame(&mut self, frame: u32) {
-        if let Some(frame) = self.frames.try_remove(frame as usize) {
-            let deletions = frame.into_deletions().into_iter();
-            self.later
-                .extend(deletions.map(|one| Later::Delete(Box::new(one))));
         }
     }
 
@@ -552,7 +553,10 @@ impl Core {
         loop {
             while let Some(later) = self.later.pop_front() {
                 match later {
-                    Later::Resend { frame, target } => self.resend(frame, target),
+                    Later::Resend { frame, target } => {
+                        self.stats.worker.sent_on.inc();
+                        self.resend(frame, target);
+                    }
                     Later::Copy(copy) => self.copy_value(&copy),
                     Later::Delete(deletion) => self.delete_in_gutter(&deletion),
                     Later::Join(parts) => self.join_parts(*parts),

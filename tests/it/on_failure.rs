@@ -62,6 +62,7 @@ fn the_next_server_takes_the_keys_of_one_that_is_dead_and_gives_them_back() {
         );
     }
     assert_eq!(cluster.router.stat("get_misses"), 18);
+    assert!(cluster.router.stat("ringroad_sent_on") > 100);
     // Two of three are dead: the last one has them all.
     cluster.servers[0].kill();
     for key in keys.iter().flatten() {
