@@ -65,9 +65,15 @@ impl Current {
         config
     }
 
-    /// The same with another configuration.
+    /// The same with another configuration. A pool that listed its servers and is to find them from now on keeps
+    /// those until it has.
     pub(super) fn with_config(&self, config: &Config) -> Current {
         let mut next = self.clone();
+        for pool in &self.config.pools {
+            if !pool.servers.is_empty() {
+                next.members.insert(pool.name.clone(), pool.servers.clone());
+            }
+        }
         next.config = config.clone();
         next.members.retain(|name, _| {
             let pool = config.pools.iter().find(|pool| pool.name == *name);
@@ -254,6 +260,32 @@ mod tests {
         drop(copy);
         let over = off.without_windows(start + 4 * second).unwrap();
         assert_eq!(previous(&over), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn listed_servers_stay_until_others_are_found() {
+        let start = Instant::now();
+        let first = Current::new(&config("\"a:1\"", true)).unwrap();
+        let text = "[pools.a]\ndiscover = \"a.example\"\nwarm_scaling = true";
+        let finds = config::parse("f", text).unwrap().0;
+        let next = first.with_config(&finds).compiled(&first, start).unwrap();
+        let names = |current: &Current| {
+            let pools = current.filled().pools;
+            let names = pools[0].servers.iter().map(|server| server.name.clone());
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(names(&next), ["a:1"]);
+        assert_eq!(previous(&next), [] as [&str; 0]);
+        let found = vec![Server::new(ServerAddr::Tcp(([127, 0, 0, 1], 2).into()))];
+        let found = next
+            .with_members("a", found)
+            .compiled(&next, start)
+            .unwrap();
+        assert_eq!(names(&found), ["127.0.0.1:2"]);
+        assert_eq!(previous(&found), ["a:1"]);
+        // And back, and what had been found is forgotten.
+        let back = found.with_config(&config("\"c:1\"", true));
+        assert_eq!(names(&back), ["c:1"]);
     }
 
     #[test]
