@@ -12,9 +12,12 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 
-/// From this many bytes on, a part of a value is referred to instead of copied. Half of what is read at a time, so
-/// a piece never keeps more than twice its own length.
+/// From this many bytes on, a part of a value is referred to instead of copied. Half of what is read at a time.
 pub const LARGE: usize = 32 * 1024;
+
+/// A piece keeps no more than so many times its own length: a large value at the end of a long command line must not
+/// keep all of that.
+const KEPT: usize = 4;
 
 /// A buffer that bytes were read into and that pieces may refer to.
 pub type Lent = Arc<Vec<u8>>;
@@ -152,6 +155,7 @@ impl Buf {
     pub fn push_part(&mut self, data: &[u8], lent: Option<&Lent>, pool: &mut BufPool) {
         if data.len() >= LARGE
             && let Some(lent) = lent
+            && data.len() >= lent.capacity() / KEPT
             && let Some(start) = place_in(lent, data)
         {
             self.chain_own(pool)
@@ -428,6 +432,17 @@ mod tests {
         assert_eq!(buf.capacity(), 0);
         assert!(buf.is_empty());
         assert!(pool.take(0).capacity() >= SMALL, "it went back to the pool");
+    }
+
+    #[test]
+    fn a_piece_does_not_keep_a_much_larger_buffer() {
+        let mut pool = BufPool::default();
+        let mut buf = Buf::default();
+        let lent: Lent = Arc::new(vec![0; 4 << 20]);
+        buf.push_part(&lent[..LARGE], Some(&lent), &mut pool);
+        assert_eq!((buf.len(), Arc::strong_count(&lent)), (LARGE, 1));
+        buf.push_part(&lent[..1 << 20], Some(&lent), &mut pool);
+        assert_eq!(Arc::strong_count(&lent), 2);
     }
 
     #[test]
