@@ -201,7 +201,11 @@ async fn serve_on(
         None => None,
     };
     // Clients wait at the door for the first servers, rather than being served errors.
-    let _ = tokio::time::timeout(FIRST_ANSWERS, followers.first_answers()).await;
+    let mut ends = tokio::select! {
+        _ = tokio::time::timeout(FIRST_ANSWERS, followers.first_answers()) => false,
+        _ = terminate.recv() => true,
+        _ = interrupt.recv() => true,
+    };
     let stop = Arc::new(Notify::new());
     let mut accepting = JoinSet::new();
     for listener in listeners {
@@ -224,11 +228,11 @@ async fn serve_on(
     watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut windows = tokio::time::interval(Duration::from_secs(1));
     windows.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    while !ends {
         tokio::select! {
             _ = windows.tick() => running.end_windows(),
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => ends = true,
+            _ = interrupt.recv() => ends = true,
             _ = hang_up.recv() => if let Some(reloader) = &reloader {
                 let _ = reloader.reload();
             },

@@ -40,6 +40,10 @@ struct Window {
 /// What is added to a pool's timeout until no request can be under way from before a change.
 const SLACK: Duration = Duration::from_secs(1);
 
+/// In which other routers learn of a change that was found: the usual time to live in a cluster, and a second. One that
+/// does not know yet updates items at their previous servers, unseen by those who copy them.
+const LEARN: Duration = Duration::from_secs(31);
+
 impl Current {
     /// The beginning: nothing has been found yet.
     pub(super) fn new(config: &Config) -> Result<Current, PlacementError> {
@@ -146,16 +150,28 @@ impl Current {
                     window_s = window.as_secs(),
                     "the servers have changed; previous ones are asked for what the new ones lack"
                 );
-                let handover = match self.previous.get(&pool.name) {
-                    Some(window) => window.previous.handover.clone(),
-                    None => Handover::default(),
+                let known = self.previous.get(&pool.name);
+                let handover =
+                    known.map_or_else(Handover::default, |known| known.previous.handover.clone());
+                // Before anything has been copied it is the same change: pods join one by one, and what they are to get
+                // is still where it was before the first of them.
+                let first = known
+                    .filter(|known| known.opens > now)
+                    .map(|known| &known.previous.pool);
+                let was = match first {
+                    Some(first) if first.selector()?.digest() != pool.selector()?.digest() => first,
+                    _ => was,
                 };
                 handover.begin();
                 let previous = Previous {
                     pool: was.clone(),
                     handover,
                 };
-                let opens = now + (pool.timeout + SLACK).min(window / 10);
+                let learn = match pool.discover {
+                    Some(_) => LEARN,
+                    None => Duration::ZERO,
+                };
+                let opens = now + (pool.timeout + SLACK).max(learn).min(window / 10);
                 let until = now + window;
                 let window = Window {
                     previous,
@@ -228,6 +244,26 @@ mod tests {
         let over = over.compiled(&same, start + 60 * second).unwrap();
         assert_eq!(previous(&over), [] as [&str; 0]);
         assert_eq!(over.snapshot.pools.len(), 1);
+    }
+
+    #[test]
+    fn servers_that_join_one_by_one_are_one_change() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let first = Current::new(&config("\"a:1\"", true)).unwrap();
+        let change = |current: &Current, servers: &str, after: u32| {
+            let next = current.with_config(&config(servers, true));
+            next.compiled(current, start + after * second).unwrap()
+        };
+        // It takes two seconds until anything may be copied.
+        let two = change(&first, "\"a:1\", \"b:1\"", 0);
+        let three = change(&two, "\"a:1\", \"b:1\", \"c:1\"", 1);
+        assert_eq!(previous(&three), ["a:1"]);
+        let four = change(&three, "\"a:1\", \"b:1\", \"c:1\", \"d:1\"", 30);
+        assert_eq!(previous(&four), ["a:1", "b:1", "c:1"]);
+        // What is as it was before has nothing from before; it has what came in between.
+        let back = change(&two, "\"a:1\"", 1);
+        assert_eq!(previous(&back), ["a:1", "b:1"]);
     }
 
     #[test]

@@ -34,7 +34,8 @@ fn grow(pool: &str, title: &str) -> (Seen, Seen, Kube, Router, Vec<String>) {
 
 #[test]
 fn scaling_up_keeps_the_hit_rate() {
-    let (before, after, kube, router, keys) = grow("warm_scaling = true", "3 to 4, warm");
+    let (before, after, kube, router, keys) =
+        grow("warm_scaling = true\nwarm_window = \"30s\"", "3 to 4, warm");
     let lost = before.hit_rate() - after.hit_rate();
     assert!(lost < 1.0, "{lost} points were lost");
     // Every key, so that each that has moved is asked for. Nothing is copied while requests from before the change may
@@ -139,4 +140,27 @@ fn copies_keep_flags_and_time_to_live_and_deletions_reach_both() {
         asked() == before
     });
     client.ask("get key:1\r\n", "END\r\n");
+}
+
+/// As a StatefulSet that is made larger by two: the second joins before anything has been copied to the first.
+#[test]
+fn pods_that_join_one_by_one_lose_nothing() {
+    let mut kube = Kube::start(3);
+    let router = kube.router("warm_scaling = true", "");
+    router.until_present(3);
+    let keys = keys(1000);
+    fill(&router, &keys, "stored");
+    for ordinal in [3, 4] {
+        kube.run(&name(ordinal));
+        kube.show_all();
+        router.until_present(ordinal + 1);
+    }
+    let mut client = router.client();
+    let mut hits = 0;
+    for key in &keys {
+        client.send(format!("get {key}\r\n"));
+        hits += client.values().len();
+    }
+    eprintln!("3 to 4 to 5, warm: {hits} of {} keys are there", keys.len());
+    assert_eq!(hits, keys.len());
 }
