@@ -381,6 +381,14 @@ fn config_file(given: Option<&Path>) -> Result<PathBuf, Failure> {
         })
 }
 
+/// Reads that file and writes what it probably does not mean.
+fn open_config(given: Option<&Path>, err: &mut dyn Write) -> Result<(PathBuf, Config), Failure> {
+    let file = config_file(given)?;
+    let (config, warnings, _) = config::load(&file)?;
+    write_warnings(err, &warnings)?;
+    Ok((file, config))
+}
+
 fn log_filter(text: &str) -> Result<String, String> {
     crate::log::check_filter(text).map(|()| text.trim().to_owned())
 }

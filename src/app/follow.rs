@@ -209,6 +209,16 @@ impl Followers {
     }
 }
 
+/// Random numbers for a schedule.
+pub(super) fn jitter() -> impl FnMut() -> u64 {
+    let random = RandomState::new();
+    let mut drawn = 0u64;
+    move || {
+        drawn += 1;
+        random.hash_one(drawn)
+    }
+}
+
 fn bounds((floor, ceiling): (Duration, Duration)) -> Pace {
     Pace {
         floor,
@@ -220,12 +230,7 @@ fn bounds((floor, ceiling): (Duration, Duration)) -> Pace {
 
 /// Asks one source for as long as it is followed.
 async fn follow(shared: Arc<Shared>, index: usize, mut asker: Asker, pace: Pace) {
-    let random = RandomState::new();
-    let mut draw = 0u64;
-    let mut random = || {
-        draw += 1;
-        random.hash_one(draw)
-    };
+    let mut random = jitter();
     let mut schedule = Schedule::new(asker.pace(pace), shared.now());
     let mut troubles = shared.running.registry().troubles();
     let mut first = true;

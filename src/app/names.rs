@@ -4,7 +4,6 @@
 //! but the system can resolve it, it is looked up by the system at each connect.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,9 +11,10 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
 use super::Running;
+use super::follow::jitter;
 use crate::config::{Config, ServerAddr};
 use crate::discovery::dns::{Dns, Host};
-use crate::discovery::{Answer, Failure, FailureKind, Pace, Schedule};
+use crate::discovery::{Answer, Pace, Schedule};
 
 /// A host and port as listed.
 pub type Name = (String, u16);
@@ -48,12 +48,7 @@ pub fn follow(
 
 async fn look_up(running: Arc<Running>, dns: Dns, names: BTreeSet<Name>, pace: Pace) {
     let epoch = Instant::now();
-    let random = RandomState::new();
-    let mut draw = 0u64;
-    let mut random = || {
-        draw += 1;
-        random.hash_one(draw)
-    };
+    let mut random = jitter();
     let mut schedule = Schedule::new(pace, Duration::ZERO);
     let mut troubles = running.registry().troubles();
     let hosts: Vec<Host> = names
@@ -69,7 +64,7 @@ async fn look_up(running: Arc<Running>, dns: Dns, names: BTreeSet<Name>, pace: P
     loop {
         tokio::select! {
             () = tokio::time::sleep_until((epoch + schedule.due()).into()) => {
-                let before = resolved.clone();
+                let mut changed = false;
                 let mut valid = Duration::MAX;
                 let mut failed = None;
                 for (asked, named) in hosts.iter().zip(dns.names(&hosts).await) {
@@ -80,6 +75,7 @@ async fn look_up(running: Arc<Running>, dns: Dns, names: BTreeSet<Name>, pace: P
                             if failing.remove(&name) {
                                 tracing::info!(name = asked.host, "the name of a server resolves again");
                             }
+                            changed |= resolved.get(&name) != Some(&found.addrs);
                             resolved.insert(name, found.addrs);
                         }
                         Err(failure) => {
@@ -98,13 +94,8 @@ async fn look_up(running: Arc<Running>, dns: Dns, names: BTreeSet<Name>, pace: P
                 let answer = match failed {
                     // The others are asked for as soon as the one that failed.
                     Some(failure) => Answer::Failed(failure),
-                    None if hosts.is_empty() => Answer::Failed(Failure {
-                        kind: FailureKind::Empty,
-                        detail: String::new(),
-                    }),
                     None => Answer::Members { sightings: Vec::new(), valid },
                 };
-                let changed = resolved != before;
                 if changed {
                     running.set_resolved(resolved.clone());
                 }

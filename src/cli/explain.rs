@@ -8,8 +8,8 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use super::{ExplainArgs, Failure, config_file, write_warnings};
-use crate::config::{self, Config, OnFailure, Pool, Route, show_size};
+use super::{ExplainArgs, Failure, open_config};
+use crate::config::{Config, OnFailure, Pool, Route, show_size};
 use crate::hash::Selector;
 use crate::route::compile::MAX_SUCCESSORS;
 
@@ -35,9 +35,7 @@ pub fn explain(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let file = config_file(args.config.as_deref())?;
-    let (config, warnings, _) = config::load(&file)?;
-    write_warnings(err, &warnings)?;
+    let (file, config) = open_config(args.config.as_deref(), err)?;
     let (config, _) = super::members::known(config, err)?;
     let only = args
         .pool
@@ -259,6 +257,7 @@ fn successors<'c>(pool: &'c Pool, selector: &Selector, key: &[u8]) -> Vec<&'c st
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
     use std::ffi::OsString;
 
     const FILE: &str = "

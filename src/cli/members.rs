@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
-use super::{Failure, MembersArgs, config_file, write_warnings};
+use super::{Failure, MembersArgs, open_config};
 use crate::app::members::{self, MemberReport, PoolReport};
-use crate::config::{self, Config, Server, ServerAddr};
+use crate::config::{Config, Server, ServerAddr};
 
 /// Lists the members of each pool; text or JSON on `out`, what is amiss on `err`.
 ///
@@ -16,9 +16,7 @@ pub fn members(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let file = config_file(args.config.as_deref())?;
-    let (config, warnings, _) = config::load(&file)?;
-    write_warnings(err, &warnings)?;
+    let (_, config) = open_config(args.config.as_deref(), err)?;
     let (config, mut reports) = known(config, err)?;
     if let Some(name) = &args.pool {
         super::explain::find_pool(&config, name)?;
@@ -140,6 +138,7 @@ fn ago(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
 
     #[test]
     fn listed_servers_need_nobody_to_be_asked() {

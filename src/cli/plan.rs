@@ -8,8 +8,8 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::{Failure, PlanArgs, config_file, write_warnings};
-use crate::config::{self, Config, Pool, Server, ServerAddr};
+use super::{Failure, PlanArgs, open_config};
+use crate::config::{Config, Pool, Server, ServerAddr};
 use crate::hash::Selector;
 
 /// Keys that are placed. The shares are right to within a few tenths of a percent.
@@ -31,9 +31,7 @@ struct Plan {
 /// # Errors
 /// The file can't be read or used, there is no such pool or member, the name to add is there already, or nobody is left.
 pub fn plan(args: &PlanArgs, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Failure> {
-    let file = config_file(args.config.as_deref())?;
-    let (config, warnings, _) = config::load(&file)?;
-    write_warnings(err, &warnings)?;
+    let (_, config) = open_config(args.config.as_deref(), err)?;
     if args.add.is_empty() && args.remove.is_empty() {
         return Err(Failure::Usage(
             "nothing to plan: say what would change with --add NAME or --remove NAME".to_owned(),

@@ -87,7 +87,7 @@ impl Asker {
             } => self.dns.addresses(name, *port, *identity).await,
             Source::File(_) => {
                 let Some(file) = &mut self.file else {
-                    return failed(FailureKind::Io, "not opened".to_owned());
+                    return Found::failed(Failure::new(FailureKind::Io, "not opened"));
                 };
                 file.poll();
                 match file.current() {
@@ -95,32 +95,26 @@ impl Asker {
                         let listed = listed.to_vec();
                         self.listed(listed, FILE_PERIOD).await
                     }
-                    Err(failure) => Found {
-                        answer: Answer::Failed(failure.clone()),
-                        notices: Vec::new(),
-                    },
+                    Err(failure) => Found::failed(failure.clone()),
                 }
             }
             Source::Endpoint { host, port } => {
                 let (host, port) = (host.clone(), *port);
                 match self.endpoint(&host, port).await {
                     Ok(listed) => self.listed(listed, ENDPOINT_VALID).await,
-                    Err(failure) => Found {
-                        answer: Answer::Failed(failure),
-                        notices: Vec::new(),
-                    },
+                    Err(failure) => Found::failed(failure),
                 }
             }
         }
     }
 
     async fn endpoint(&self, host: &str, port: u16) -> Result<Vec<Listed>, Failure> {
-        let mut found = self.dns.names(&[asked(host, host, port)]).await;
+        let mut found = self.dns.names(&[asked(host, port)]).await;
         let resolved = match found.pop() {
             Some(named) => named.found?,
-            None => return Err(failure(FailureKind::Unusable, "not asked".to_owned())),
+            None => return Err(Failure::new(FailureKind::Unusable, "not asked")),
         };
-        let mut last = failure(FailureKind::Empty, format!("{host} has no address"));
+        let mut last = Failure::new(FailureKind::Empty, format!("{host} has no address"));
         for addr in resolved.addrs {
             match endpoint::ask(addr, ENDPOINT_LIMIT).await {
                 Ok(cluster) => return Ok(cluster.nodes),
@@ -141,7 +135,7 @@ impl Asker {
                 let known = self.names.get(&((*host).to_owned(), *port));
                 known.is_none_or(|known| known.until <= now)
             })
-            .map(|(host, port)| asked(host, host, *port))
+            .map(|(host, port)| asked(host, *port))
             .collect();
         let mut unresolved: Vec<String> = Vec::new();
         for (asked, named) in stale.iter().zip(self.dns.names(&stale).await) {
@@ -180,21 +174,10 @@ impl Asker {
     }
 }
 
-fn asked(name: &str, host: &str, port: u16) -> dns::Host {
+fn asked(host: &str, port: u16) -> dns::Host {
     dns::Host {
-        name: name.to_owned(),
+        name: host.to_owned(),
         host: host.to_owned(),
         port,
-    }
-}
-
-fn failure(kind: FailureKind, detail: String) -> Failure {
-    Failure { kind, detail }
-}
-
-fn failed(kind: FailureKind, detail: String) -> Found {
-    Found {
-        answer: Answer::Failed(failure(kind, detail)),
-        notices: Vec::new(),
     }
 }

@@ -10,7 +10,7 @@ use super::Identity;
 use super::change::Change;
 use super::names::Name;
 use super::shown::Shown;
-use crate::config::ServerAddr;
+use crate::config::{Server, ServerAddr};
 use crate::hash::Node;
 
 /// How long places are kept.
@@ -140,19 +140,20 @@ impl Member {
         Member::new(name, shown, now, known, 0)
     }
 
+    /// The member as a pool's server, under the name that the ring hashes.
+    #[must_use]
+    pub fn server(&self, name: String) -> Server {
+        Server {
+            name,
+            addr: ServerAddr::Found(self.addrs.clone()),
+            weight: self.weight,
+        }
+    }
+
     /// The member as the placement takes it: a function of its name and weight alone.
     #[must_use]
     pub fn node(&self) -> Node {
-        let at = match self.name.parse() {
-            Ok(ServerAddr::Tcp(addr)) => Node::at(addr.ip().to_string(), addr.port()),
-            Ok(ServerAddr::Name { host, port }) => Node::at(host, port),
-            _ => Node::at(self.name.as_str(), 0),
-        };
-        let node = at.named(self.name.as_str());
-        match self.weight {
-            Some(weight) => node.weighing(weight),
-            None => node,
-        }
+        self.server(self.name.clone()).node()
     }
 
     pub(super) fn see(

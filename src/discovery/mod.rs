@@ -113,6 +113,15 @@ pub enum FailureKind {
     Io,
 }
 
+impl Failure {
+    fn new(kind: FailureKind, detail: impl Into<String>) -> Failure {
+        Failure {
+            kind,
+            detail: detail.into(),
+        }
+    }
+}
+
 impl FailureKind {
     /// All kinds.
     pub const ALL: [FailureKind; 6] = [

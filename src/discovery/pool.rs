@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{Answer, Change, Identity, Member, Membership, Policy};
-use crate::config::{Discover, Server, ServerAddr, Source};
+use crate::config::{Discover, Server, Source};
 use std::time::Duration;
 
 /// See the [module](self). Times are on the caller's clock.
@@ -90,11 +90,7 @@ impl PoolMembers {
     pub fn servers(&self) -> Vec<Server> {
         self.members()
             .into_iter()
-            .map(|(name, member)| Server {
-                name,
-                addr: ServerAddr::Found(member.addrs.clone()),
-                weight: member.weight,
-            })
+            .map(|(name, member)| member.server(name))
             .collect()
     }
 }

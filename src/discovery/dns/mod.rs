@@ -152,6 +152,16 @@ impl NoticeKind {
     }
 }
 
+impl Found {
+    /// It can't be known who is there.
+    pub(super) fn failed(failure: Failure) -> Found {
+        Found {
+            answer: Answer::Failed(failure),
+            notices: Vec::new(),
+        }
+    }
+}
+
 impl Dns {
     /// Asks the servers of `/etc/resolv.conf` and follows its changes. While the file can't be read, questions fail.
     pub fn from_system() -> Dns {
@@ -243,20 +253,16 @@ impl Dns {
     where
         F: Future<Output = Result<Found, Failure>> + Send + 'static,
     {
-        let failed = |failure| Found {
-            answer: Answer::Failed(failure),
-            notices: Vec::new(),
-        };
         let ask = match self.begin() {
             Ok(ask) => ask,
-            Err(failure) => return failed(failure),
+            Err(failure) => return Found::failed(failure),
         };
         let deadline = ask.deadline();
         let mut done = each(vec![question(ask)], deadline, |question| question).await;
         match done.pop() {
             Some(Ok(Ok(found))) => found,
-            Some(Ok(Err(failure)) | Err(failure)) => failed(failure),
-            None => failed(Failure::new(FailureKind::Unusable, "nothing was asked")),
+            Some(Ok(Err(failure)) | Err(failure)) => Found::failed(failure),
+            None => Found::failed(Failure::new(FailureKind::Unusable, "nothing was asked")),
         }
     }
 
@@ -281,13 +287,6 @@ impl fmt::Debug for Dns {
 }
 
 impl Failure {
-    fn new(kind: FailureKind, detail: impl Into<String>) -> Failure {
-        Failure {
-            kind,
-            detail: detail.into(),
-        }
-    }
-
     /// Whether it says that there is nothing, rather than that it can't be known.
     fn is_definite(&self) -> bool {
         matches!(self.kind, FailureKind::NoSuchName | FailureKind::Empty)
