@@ -91,6 +91,8 @@ pub struct Pool {
     pub on_failure: Option<OnFailure>,
     /// Where requests go whose server is down, after `on_failure`.
     pub gutter: Option<Gutter>,
+    /// What becomes of what a server had before it was out of reach; `None`: as [`Pool::returns`] says.
+    pub on_return: Option<OnReturn>,
     /// When a server is taken out, and when it is tried again.
     pub tko: Tko,
     /// How much may wait for one connection.
@@ -106,6 +108,17 @@ pub enum OnFailure {
     Error,
     /// What can be asked again without harm goes to the key's next servers while its own is down.
     Next,
+}
+
+/// What a server is trusted with that could not be reached for a while and has not been restarted meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnReturn {
+    /// What it had is given out again, whatever could not be updated meanwhile.
+    Trust,
+    /// What could not be updated is deleted before anything of it is given out.
+    Replay,
+    /// All it had is deleted.
+    Cold,
 }
 
 /// Another pool that takes the requests of servers that are down.
@@ -308,9 +321,21 @@ impl Pool {
             warm_scaling: None,
             on_failure: None,
             gutter: None,
+            on_return: None,
             tko: Tko::default(),
             queue: Queue::default(),
         }
+    }
+
+    /// What becomes of what a server had before it was out of reach. Unless it is said: where requests go elsewhere
+    /// meanwhile, updates are done there, and what they have changed must not be seen as it was before.
+    #[must_use]
+    pub fn returns(&self) -> OnReturn {
+        let elsewhere = self.on_failure == Some(OnFailure::Next) || self.gutter.is_some();
+        self.on_return.unwrap_or(match elsewhere {
+            true => OnReturn::Replay,
+            false => OnReturn::Trust,
+        })
     }
 }
 
@@ -413,6 +438,21 @@ impl OnFailure {
             Self::Next => {
                 "while a server is down, the next ones on the ring take its keys' requests"
             }
+        }
+    }
+}
+
+impl OnReturn {
+    /// Every choice, in the order of the reference page.
+    pub const ALL: &'static [Self] = &[Self::Trust, Self::Replay, Self::Cold];
+
+    /// The name used in the file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Trust => "trust",
+            Self::Replay => "replay",
+            Self::Cold => "cold",
         }
     }
 }

@@ -10,7 +10,7 @@ use ::toml::de::DeValue;
 
 use super::diagnostics::{Report, nearest, quoted};
 use super::read::{Entry, Table, entries};
-use super::{Discover, Gutter, OnFailure, Pool, Queue, Server, ServerAddr, Tko};
+use super::{Discover, Gutter, OnFailure, OnReturn, Pool, Queue, Server, ServerAddr, Tko};
 use super::{discover, placement, routes, schema, toml};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -263,6 +263,15 @@ fn pool(report: &mut Report<'_>, entry: &Entry<'_, '_>, wishes: &mut Vec<Wish>) 
     pool.on_failure = table.get("on_failure").and_then(|entry| {
         let name = |choice: OnFailure| choice.name().to_owned();
         entry.choice(report, "a way to deal with failures", OnFailure::ALL, name)
+    });
+    pool.on_return = table.get("on_return").and_then(|entry| {
+        let name = |choice: OnReturn| choice.name().to_owned();
+        entry.choice(
+            report,
+            "a way to deal with servers that come back",
+            OnReturn::ALL,
+            name,
+        )
     });
     let exptime = table.get("gutter_exptime");
     let exptime = exptime.and_then(|entry| routes::exptime(report, &entry, 1));

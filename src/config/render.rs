@@ -110,6 +110,9 @@ fn pool(text: &mut String, pool: &Pool, all: &[Pool]) {
         let exptime = Duration::from_secs(exptime.into());
         line(text, "gutter_exptime", quoted(&show_duration(exptime)));
     }
+    if let Some(on_return) = pool.on_return {
+        line(text, "on_return", quoted(on_return.name()));
+    }
     line(text, "tko.after", pool.tko.after);
     line(
         text,

@@ -263,6 +263,12 @@ pub const POOL: Section = Section {
             "What is stored in the gutter lives at most that long, so that nothing old is found there later.",
         ),
         key(
+            "on_return",
+            "\"trust\", \"replay\" or \"cold\"",
+            "as the pool needs it",
+            "What becomes of what a server still has when it comes back after it could not be reached for a while. `trust`: it is given out again. `replay`: whatever could not be updated meanwhile is deleted there first. `cold`: all of it is deleted (`flush_all`), unless the server has been restarted. By default `replay` where requests go elsewhere meanwhile (`on_failure = \"next\"`, `gutter`), else `trust`.",
+        ),
+        key(
             "tko",
             "table",
             "see there",

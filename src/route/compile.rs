@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::config::{Config, FailoverOn, Gutter, OnFailure, Pool, Route, ServerAddr};
+use crate::config::{Config, FailoverOn, Gutter, OnFailure, OnReturn, Pool, Route, ServerAddr};
 use crate::hash::{PlacementError, Selector};
 use crate::protocol::request;
 use crate::upstream::health::HealthPolicy;
@@ -90,6 +90,8 @@ pub struct DestinationSpec {
     pub health: HealthPolicy,
     /// As for its pool.
     pub hides_errors: Option<bool>,
+    /// What becomes of what it had when it comes back.
+    pub on_return: OnReturn,
 }
 
 /// Bounds and switches of the whole process.
@@ -207,6 +209,7 @@ fn spec(pool: &Pool, name: &str, addr: ServerAddr) -> DestinationSpec {
             hold_down: micros(pool.tko.hold_down),
         },
         hides_errors: hides_errors(pool),
+        on_return: pool.returns(),
     }
 }
 

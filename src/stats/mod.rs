@@ -131,6 +131,12 @@ counters! {
         moved_skipped,
         /// Updates of keys whose server has changed, which reach both.
         moved_updates,
+        /// Updates that a server may not have seen, remembered until it is back (`on_return`).
+        owed_updates,
+        /// Keys that were deleted at a server for that when it was back.
+        owed_deletes,
+        /// How often all that a server had was deleted.
+        owed_flushes,
         /// Turns of the event loop.
         turns,
         /// Bytes of buffers in use for clients and servers.

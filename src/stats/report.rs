@@ -12,6 +12,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::broadcast;
 
 use super::Destination;
+use crate::config::ServerAddr;
+use crate::upstream::owed::{Debts, Owed};
 use crate::worker::core::{Local, Stats};
 
 /// The version clients are told: that of the memcached whose behaviour is followed, and nothing else. Some libraries
@@ -39,6 +41,8 @@ pub struct Registry {
     pools: Mutex<BTreeMap<String, Pool>>,
     /// Names of servers whose connections fail.
     troubled: broadcast::Sender<Arc<str>>,
+    /// What is owed to servers.
+    debts: Debts,
 }
 
 /// What is known of a pool besides its servers' figures.
@@ -102,6 +106,7 @@ impl Registry {
             max_connections: AtomicU64::new(0),
             pools: Mutex::default(),
             troubled: broadcast::channel(TROUBLES).0,
+            debts: Debts::default(),
         }
     }
 
@@ -270,6 +275,9 @@ impl Registry {
             "client_writes",
             "sent_on",
             "gutter_deletes",
+            "owed_updates",
+            "owed_deletes",
+            "owed_flushes",
             "moved_asked",
             "moved_hits",
             "moved_copied",
@@ -391,6 +399,10 @@ impl Local for Reporter {
 
     fn troubled(&mut self, name: &str) {
         self.registry.troubled(name);
+    }
+
+    fn owed(&mut self, name: &str, addr: &ServerAddr) -> Arc<Owed> {
+        self.registry.debts.of(name, addr)
     }
 
     fn closed(&mut self, figures: &Arc<Destination>) {

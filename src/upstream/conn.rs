@@ -54,6 +54,8 @@ pub(super) struct Entry {
     /// When its requests give up, in the caller's microseconds.
     pub(super) deadline: u64,
     pub(super) tombstone: bool,
+    /// Its key is in [`Conn::updates`].
+    pub(super) tracked: bool,
     /// Where its line begins, counted in all bytes of this connection.
     pub(super) begins: u64,
 }
@@ -102,6 +104,10 @@ pub struct Conn {
     open: Option<OpenBatch>,
     pub(super) stream: Option<Stream>,
     pub(super) scratch: Vec<u8>,
+    /// The keys of the entries that are tracked, in their order.
+    pub(super) updates: VecDeque<Box<[u8]>>,
+    /// What a server says its uptime is, while its statistics are being read.
+    pub(super) uptime: Option<u64>,
     /// Bytes of `out` that have been written on this connection.
     pub(super) written: u64,
 }
@@ -183,6 +189,7 @@ impl Conn {
                 slots: 1,
                 deadline,
                 tombstone: false,
+                tracked: false,
                 begins,
             });
             self.open = Some(OpenBatch {
@@ -255,6 +262,7 @@ impl Conn {
             slots: 1,
             deadline,
             tombstone: false,
+            tracked: false,
             begins,
         });
         let key = if guard.is_empty() {
@@ -265,6 +273,20 @@ impl Conn {
         self.slots.push_back(Slot { to, key });
     }
 
+    /// The command that was queued last changes this key: it is kept until that has been answered.
+    pub fn track(&mut self, key: &[u8]) {
+        if let Some(entry) = self.entries.back_mut() {
+            entry.tracked = true;
+            self.updates.push_back(key.into());
+        }
+    }
+
+    /// The keys of tracked commands that have not been answered, in their order. To be called before
+    /// [`Conn::break_off`], which forgets them.
+    pub fn unanswered_updates(&mut self) -> VecDeque<Box<[u8]>> {
+        std::mem::take(&mut self.updates)
+    }
+
     /// A fresh connection is asked for its `version` ([`PROBE`], which the caller writes) before anything
     /// that has been queued meanwhile.
     pub fn probe(&mut self, deadline: u64) {
@@ -273,6 +295,7 @@ impl Conn {
             slots: 1,
             deadline,
             tombstone: false,
+            tracked: false,
             begins: 0,
         });
         self.slots.push_front(Slot {
@@ -376,6 +399,8 @@ impl Conn {
         let slots = std::mem::take(&mut self.slots);
         self.entries.clear();
         self.keys.reset();
+        self.updates.clear();
+        self.uptime = None;
         self.open = None;
         self.stream = None;
         self.written = 0;

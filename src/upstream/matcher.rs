@@ -47,6 +47,7 @@ impl Conn {
                 };
                 match entry.shape {
                     Shape::Get(_) => self.get_reply(rest, sink)?,
+                    Shape::Line(Class::Uptime) => self.uptime_reply(rest, sink)?,
                     Shape::Line(class) => self.line_reply(class, rest, sink)?,
                     Shape::Probe => self.probe_reply(rest, sink)?,
                 }
@@ -152,6 +153,47 @@ impl Conn {
         }
     }
 
+    /// The first entry, a command's, has its answer.
+    fn line_answered(&mut self) {
+        self.answered();
+        if let Some(entry) = self.entries.pop_front()
+            && entry.tracked
+        {
+            self.updates.pop_front();
+        }
+    }
+
+    fn uptime_reply(&mut self, buf: &[u8], sink: &mut impl Sink) -> Result<usize, Broken> {
+        let Some((end, used)) = complete_line(buf)? else {
+            return Ok(0);
+        };
+        let line = buf.get(..end).unwrap_or_default();
+        if let Some(stat) = line.strip_prefix(b"STAT ") {
+            if let Some(seconds) = stat.strip_prefix(b"uptime ") {
+                self.uptime = std::str::from_utf8(seconds)
+                    .ok()
+                    .and_then(|s| s.parse().ok());
+            }
+            return Ok(used);
+        }
+        let Some(slot) = self.slots.front().copied() else {
+            return Err(Broken::Unasked);
+        };
+        match response::kind(line) {
+            Kind::End => {
+                let seconds = self.uptime.take().map(|seconds| seconds.to_string());
+                let seconds = seconds.unwrap_or_default();
+                sink.reply(slot.to, ReplyKind::Line(Kind::End), seconds.as_bytes());
+            }
+            kind if kind.is_error() => sink.error(slot.to, buf.get(..used).unwrap_or_default()),
+            Kind::Unknown => return Err(Broken::Garbage),
+            _ => return Err(Broken::WrongKind),
+        }
+        self.uptime = None;
+        self.line_answered();
+        Ok(used)
+    }
+
     fn line_reply(
         &mut self,
         class: Class,
@@ -168,8 +210,7 @@ impl Conn {
         let kind = response::kind(line);
         if kind.is_error() {
             sink.error(slot.to, buf.get(..used).unwrap_or_default());
-            self.answered();
-            self.entries.pop_front();
+            self.line_answered();
             return Ok(used);
         }
         if kind == Kind::Unknown {
@@ -227,8 +268,7 @@ impl Conn {
         } else {
             sink.reply(slot.to, ReplyKind::Line(kind), bytes);
         }
-        self.answered();
-        self.entries.pop_front();
+        self.line_answered();
         Ok(total)
     }
 
@@ -275,9 +315,9 @@ impl Conn {
                     ..
                 })
             );
-            self.answered();
-            if line {
-                self.entries.pop_front();
+            match line {
+                true => self.line_answered(),
+                false => self.answered(),
             }
         }
         Ok(n)

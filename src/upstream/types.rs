@@ -25,6 +25,13 @@ impl Ticket {
         index: 0,
         frame: Ticket::NO_FRAME,
     };
+    /// The worker itself waits.
+    pub const WORKER: Ticket = Ticket {
+        request: u32::MAX,
+        serial: u32::MAX,
+        index: 0,
+        frame: Ticket::NO_FRAME,
+    };
     /// A frame that nobody has: the answer goes to a dialogue as it is.
     pub const BARE: u32 = u32::MAX - 1;
     /// In [`Ticket::request`]: the rest of it is a place in the table of dialogues.
@@ -131,6 +138,8 @@ pub enum Class {
     },
     /// me
     MetaDebug,
+    /// `stats`, of which only the uptime in seconds is kept: the reply is that as a number, or nothing.
+    Uptime,
 }
 
 impl Class {
@@ -156,6 +165,7 @@ impl Class {
                     | Kind::MetaExists
             ),
             Class::MetaDebug => matches!(kind, Kind::MetaDebug | Kind::MetaMiss),
+            Class::Uptime => kind == Kind::End,
         }
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! The parts: this file has the state and the clients' side, `dispatch.rs` turns requests into commands
 //! for servers, `framed.rs` takes them through routes that decide on replies, `destinations.rs` looks after
-//! connections and health, `hub.rs` takes replies, `dialogues.rs` runs what takes many requests, `budget.rs` watches
+//! connections and health, `returns.rs` settles what servers are owed when they come back, `hub.rs` takes replies, `dialogues.rs` runs what takes many requests, `budget.rs` watches
 //! memory.
 //! All times are microseconds on the caller's clock.
 
@@ -22,9 +22,11 @@ use super::dialogues::Dialogues;
 use super::frame::Frame;
 use super::hub::Later;
 use crate::client::replies::Replies;
+use crate::config::ServerAddr;
 use crate::protocol::request::{self, CloseReason, Parsed};
 use crate::route::compile::Snapshot;
 use crate::stats;
+use crate::upstream::owed::Owed;
 
 /// What the driver has to do.
 #[derive(Debug, Default)]
@@ -67,6 +69,12 @@ pub trait Local: Send {
     fn opened(&mut self, name: &str, figures: Arc<stats::Destination>);
     /// A connection to a server failed or broke; it may be found elsewhere now.
     fn troubled(&mut self, name: &str);
+    /// What is owed to the server of this name at this address, see [`crate::upstream::owed`]; shared with whoever else
+    /// talks to it. Unless there is anybody, it is this worker's own.
+    fn owed(&mut self, name: &str, addr: &ServerAddr) -> Arc<Owed> {
+        let _ = (name, addr);
+        Arc::default()
+    }
     /// A destination was given up.
     fn closed(&mut self, figures: &Arc<stats::Destination>);
 }
@@ -95,6 +103,8 @@ pub struct Core {
     /// When [`Core::tick`] is due, or `u64::MAX`.
     pub(super) timer: u64,
     pub(super) budget_at: u64,
+    /// When what is owed to servers is looked at, or `u64::MAX`.
+    pub(super) settle_at: u64,
     /// The figures.
     pub stats: Arc<Stats>,
     pub(super) local: Box<dyn Local>,
@@ -132,6 +142,7 @@ impl Core {
             random: seed | 1,
             timer: u64::MAX,
             budget_at: u64::MAX,
+            settle_at: u64::MAX,
             stats,
             local,
             draining: false,

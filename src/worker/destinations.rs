@@ -7,11 +7,13 @@
 use std::sync::Arc;
 
 use super::core::{Core, Routing, Todo};
+use crate::config::OnReturn;
 use crate::protocol::error::ErrorKind;
 use crate::route::compile::{DestinationSpec, Snapshot};
 use crate::stats;
 use crate::upstream::conn::{Broken, Conn, PROBE, Ticket};
 use crate::upstream::health::{Health, Probed};
+use crate::upstream::owed::Owed;
 use crate::worker::buf::Buf;
 
 /// A connection that breaks sooner than this after it became ready counts as a failure of the destination,
@@ -24,9 +26,24 @@ pub struct Destination {
     pub(super) health: Health,
     pub(super) conns: Vec<u32>,
     pub(super) stats: Arc<stats::Destination>,
+    /// What it is owed, if its pool cares.
+    pub(super) owed: Option<Arc<Owed>>,
     retired: bool,
     /// When a full queue may be logged again.
     complain_at: u64,
+}
+
+impl Destination {
+    /// It is out of service from now on.
+    pub(super) fn taken_out(&mut self, now: u64) {
+        self.stats.downs.inc();
+        self.stats.down.set(1);
+        if self.spec.on_return == OnReturn::Cold
+            && let Some(owed) = &self.owed
+        {
+            owed.owe_all(now);
+        }
+    }
 }
 
 /// One connection to a destination.
@@ -40,6 +57,8 @@ pub struct Upstream {
     pub(super) stats: Arc<stats::Destination>,
     /// See [`DestinationSpec::hides_errors`].
     pub(super) hides_errors: Option<bool>,
+    /// Whether it matters which updates are not done.
+    pub(super) tracks: bool,
     /// How much of the probe has been written.
     probed: usize,
 }
@@ -103,6 +122,10 @@ impl Core {
         let id = self.destinations.len() as u32;
         let figures = Arc::new(stats::Destination::default());
         self.local.opened(&spec.name, Arc::clone(&figures));
+        let owed = match spec.on_return {
+            OnReturn::Trust => None,
+            OnReturn::Replay | OnReturn::Cold => Some(self.local.owed(&spec.name, &spec.addr)),
+        };
         let conns = (0..spec.connections)
             .map(|_| {
                 self.conns.insert(Upstream {
@@ -113,6 +136,7 @@ impl Core {
                     timeout: spec.timeout,
                     stats: Arc::clone(&figures),
                     hides_errors: spec.hides_errors,
+                    tracks: owed.is_some(),
                     probed: 0,
                 }) as u32
             })
@@ -122,6 +146,7 @@ impl Core {
             health: Health::default(),
             conns,
             stats: figures,
+            owed,
             retired: false,
             complain_at: 0,
         }));
@@ -155,9 +180,25 @@ impl Core {
         }
     }
 
-    /// The connection to use for a key at a destination.
+    /// The connection to use for a key at a destination. None while the server is owed updates of the key.
     #[inline]
     pub(super) fn connection(&mut self, id: u32, key: &[u8]) -> Result<u32, ErrorKind> {
+        let conn = self.any_connection(id, key)?;
+        if let Some(Some(destination)) = self.destinations.get(id as usize)
+            && let Some(owed) = &destination.owed
+            && owed.is_pending()
+            && owed.refuses(key)
+        {
+            destination.stats.failures.inc();
+            self.settle_soon();
+            return Err(ErrorKind::MarkedDown);
+        }
+        Ok(conn)
+    }
+
+    /// As [`Core::connection`], whatever is owed.
+    #[inline]
+    pub(super) fn any_connection(&mut self, id: u32, key: &[u8]) -> Result<u32, ErrorKind> {
         let Some(Some(destination)) = self.destinations.get_mut(id as usize) else {
             return Err(ErrorKind::NoServer);
         };
@@ -326,6 +367,7 @@ impl Core {
                 Probed::Again(pause) => return self.probe_again(id, pause),
             }
         }
+        let destination_id = up.destination;
         let Some(up) = self.conns.get_mut(id as usize) else {
             return;
         };
@@ -336,6 +378,7 @@ impl Core {
             up.dirty = true;
             self.todo.write.push(id);
         }
+        self.settle(destination_id);
     }
 
     /// The server has answered, but must do so again on a fresh connection before it is back.
@@ -348,9 +391,11 @@ impl Core {
         self.timer = self.timer.min(until);
         self.todo.close.push(id);
         let hides_errors = up.hides_errors;
+        let (destination_id, undone) = (up.destination, up.conn.unanswered_updates());
         // Whoever has waited since before it was out.
         let waiting: Vec<Ticket> = up.conn.break_off(&mut self.pool).collect();
         up.stats.failures.add(waiting.len() as u64);
+        self.owe_keys(destination_id, undone.iter().map(|key| &**key));
         for to in waiting {
             self.fail_in(hides_errors, to, ErrorKind::MarkedDown);
         }
@@ -397,6 +442,7 @@ impl Core {
         };
         let hides_errors = up.hides_errors;
         let streaming = up.conn.streaming();
+        let undone = up.conn.unanswered_updates();
         let waiting: Vec<Ticket> = up.conn.break_off(&mut self.pool).collect();
         up.stats.failures.add(waiting.len() as u64);
         let destination_id = up.destination;
@@ -416,8 +462,7 @@ impl Core {
         }
         if failed || destination.health.is_down() {
             if destination.health.failed(self.now) {
-                destination.stats.downs.inc();
-                destination.stats.down.set(1);
+                destination.taken_out(self.now);
                 tracing::warn!(
                     server = %destination.spec.name,
                     addr = %destination.spec.addr,
@@ -431,6 +476,7 @@ impl Core {
             up.state = State::Waiting { until };
             self.timer = self.timer.min(until);
         }
+        self.owe_keys(destination_id, undone.iter().map(|key| &**key));
         for to in waiting {
             if streaming == Some(to) && to.dialogue().is_none() && self.replies.cut(to) {
                 self.forget_frame(to);

@@ -98,6 +98,8 @@ struct Running {
     /// Not there while it is polled.
     future: Option<Dialogue>,
     handle: Handle,
+    /// All it asks goes there, whatever the routes say.
+    destination: Option<u32>,
     /// Its client waits for it before it asks on.
     holds_client: bool,
     unsent: VecDeque<(u32, Ask)>,
@@ -310,6 +312,29 @@ impl Core {
         if holds_client {
             self.hold_client(root, true);
         }
+        self.spawn((to, root), routing, None, holds_client, make);
+    }
+
+    /// Starts a dialogue that nobody waits for, with one destination.
+    pub(super) fn begin_settling(&mut self, with: u32, make: impl FnOnce(Handle) -> Dialogue) {
+        let routing = Arc::clone(&self.routing);
+        self.spawn(
+            (Ticket::WORKER, Ticket::WORKER),
+            &routing,
+            Some(with),
+            false,
+            make,
+        );
+    }
+
+    fn spawn(
+        &mut self,
+        (to, root): (Ticket, Ticket),
+        routing: &Arc<Routing>,
+        destination: Option<u32>,
+        holds_client: bool,
+        make: impl FnOnce(Handle) -> Dialogue,
+    ) {
         let handle = Handle::default();
         self.dialogues.serial = self.dialogues.serial.wrapping_add(1);
         let id = self.dialogues.running.insert(Running {
@@ -319,6 +344,7 @@ impl Core {
             routing: Arc::clone(routing),
             future: Some(make(handle.clone())),
             handle,
+            destination,
             holds_client,
             unsent: VecDeque::new(),
             open: Vec::new(),
@@ -330,6 +356,9 @@ impl Core {
     }
 
     fn is_wanted(&mut self, to: Ticket) -> bool {
+        if to == Ticket::WORKER {
+            return true;
+        }
         match to.dialogue() {
             None => self.replies.wanted(to),
             Some(_) => self.dialogues.wanted(to),
@@ -413,6 +442,12 @@ impl Core {
         let Some(running) = self.dialogues.remove(id) else {
             return;
         };
+        if let Some(destination) = running.destination {
+            return match answer {
+                Answer::Failed(_) => self.settle_soon(),
+                _ => self.settle(destination),
+            };
+        }
         if running.holds_client {
             self.hold_client(running.root, false);
         }
@@ -441,7 +476,7 @@ impl Core {
         let all = self.dialogues.running.iter();
         let all: Vec<(u32, Ticket)> = all.map(|(id, one)| (id as u32, one.root)).collect();
         for (id, root) in all {
-            if !self.replies.wanted(root) {
+            if root != Ticket::WORKER && !self.replies.wanted(root) {
                 self.drop_dialogue(id);
             }
         }
@@ -484,15 +519,16 @@ impl Core {
         let key = ask.what.key();
         let sort = ask.what.op().sort(key, tree.splits());
         let mut plan = Plan::default();
-        let target = match tree.resolve_from(ask.from, key) {
-            Step::Pool(pool) => Some(Target::Pool(pool)),
-            Step::Decide(node) => plan.start(tree, node, key, sort),
-            Step::Nowhere => None,
+        let only = running.destination;
+        let target = match (only, tree.resolve_from(ask.from, key)) {
+            (Some(_), _) | (None, Step::Nowhere) => None,
+            (None, Step::Pool(pool)) => Some(Target::Pool(pool)),
+            (None, Step::Decide(node)) => plan.start(tree, node, key, sort),
         };
-        let destination = match target {
+        let destination = only.or_else(|| match target {
             Some(Target::Pool(pool)) => pick(&routing, pool, key).map(|(id, _)| id),
             _ => None,
-        };
+        });
         let bytes = ask.what.held() + COMMAND;
         if let Some(destination) = destination
             && !self.has_room_for(destination, bytes)
@@ -515,7 +551,10 @@ impl Core {
             outgoing.bytes += bytes;
         }
         let sent = match target {
-            None => Err(ErrorKind::NoServer),
+            None => match only {
+                Some(destination) => self.send_to_destination(destination, to, &ask.what),
+                None => Err(ErrorKind::NoServer),
+            },
             Some(Target::Pool(pool)) if plan.is_over() => {
                 self.send_retained(&routing, pool, to, &ask.what)
             }

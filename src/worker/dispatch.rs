@@ -334,7 +334,10 @@ impl Core {
             };
             match self.connection(destination, b"") {
                 Ok(conn) => self.enqueue(conn, to, b"", op, false),
-                Err(kind) => self.fail(to, kind),
+                Err(kind) => {
+                    self.owe(destination, b"", &op);
+                    self.fail(to, kind);
+                }
             }
         }
         self.head = head;
@@ -354,7 +357,10 @@ impl Core {
         let failed = match pick(&self.routing, pool, key) {
             Some((destination, coalesce)) => match self.connection(destination, key) {
                 Ok(conn) => return self.enqueue(conn, to, key, op, coalesce),
-                Err(kind) => kind,
+                Err(kind) => {
+                    self.owe(destination, key, &op);
+                    kind
+                }
             },
             None => ErrorKind::NoServer,
         };
@@ -391,6 +397,9 @@ impl Core {
                 let block = (block, self.lent.as_ref());
                 up.conn
                     .command(class, head, block, guard, asking, &mut self.pool);
+                if up.tracks && op.leaves_old() {
+                    up.conn.track(key);
+                }
                 true
             }
         };

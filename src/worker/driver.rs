@@ -11,7 +11,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,9 @@ use crate::route::compile::Snapshot;
 
 /// Bytes read from a socket at a time.
 pub(super) const READ: usize = 64 * 1024;
+
+/// When all workers' time begins: they compare times in what they share.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// What a worker is told.
 pub enum Command {
@@ -97,7 +100,7 @@ impl Driver {
             load,
             timer: Box::pin(tokio::time::sleep(Duration::from_secs(86_400))),
             armed: u64::MAX,
-            epoch: Instant::now(),
+            epoch: *EPOCH,
             draining: false,
         }
     }
@@ -164,8 +167,11 @@ impl Driver {
         loop {
             self.core.refill();
             for id in std::mem::take(&mut self.core.todo.close) {
-                if let Some(place) = self.conns.get_mut(id as usize) {
-                    *place = None;
+                if let Some(place) = self.conns.get_mut(id as usize)
+                    && let Some(socket) = place.take()
+                {
+                    // What the kernel still has for the server must not arrive there after what is sent anew.
+                    socket.end_with_reset();
                 }
             }
             while let Some(id) = self.core.todo.connect.pop() {

@@ -177,6 +177,19 @@ impl Retained {
         }
     }
 
+    /// A command without a data block.
+    pub(super) fn line(class: Class, key: Vec<u8>, head: Vec<u8>) -> Retained {
+        Retained {
+            key,
+            form: Form::Command {
+                class,
+                head,
+                block: None,
+                guard: Vec::new(),
+            },
+        }
+    }
+
     /// A meta command whose reply must carry the opaque `guard`, which is taken out of it.
     pub(super) fn meta(
         key: Vec<u8>,

@@ -120,10 +120,28 @@ impl Core {
     ) -> Result<(), ErrorKind> {
         let key = retained.key();
         let (destination, coalesce) = pick(routing, pool, key).ok_or(ErrorKind::NoServer)?;
-        let conn = self.connection(destination, key)?;
+        let conn = match self.connection(destination, key) {
+            Ok(conn) => conn,
+            Err(kind) => {
+                self.owe(destination, key, &retained.op());
+                return Err(kind);
+            }
+        };
         let lent = std::mem::replace(&mut self.lent, retained.block().cloned());
         self.enqueue(conn, to, key, retained.op(), coalesce);
         self.lent = lent;
+        Ok(())
+    }
+
+    /// As [`Core::send_retained`], whatever the routes say and the destination is owed.
+    pub(super) fn send_to_destination(
+        &mut self,
+        destination: u32,
+        to: Ticket,
+        retained: &Retained,
+    ) -> Result<(), ErrorKind> {
+        let conn = self.any_connection(destination, retained.key())?;
+        self.enqueue(conn, to, retained.key(), retained.op(), false);
         Ok(())
     }
 

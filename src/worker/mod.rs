@@ -24,6 +24,7 @@ mod moving;
 #[cfg(test)]
 mod moving_core_tests;
 mod ready;
+mod returns;
 mod servers;
 pub mod socket;
 mod ticks;

@@ -26,6 +26,13 @@ pub(super) struct ConnSocket {
     others: Vec<std::net::SocketAddr>,
 }
 
+impl ConnSocket {
+    /// What has not been sent is not sent any more when this is dropped.
+    pub(super) fn end_with_reset(&self) {
+        self.stream.end_with_reset();
+    }
+}
+
 impl Driver {
     pub(super) fn conn_ready(&mut self, id: u32) {
         // The core has given this socket up, and may have asked for a new one: what it says is not about that.

@@ -18,6 +18,10 @@ impl Core {
             self.enforce_budget();
         }
         self.timer = self.timer.min(self.budget_at);
+        if self.settle_at <= now {
+            self.settle_all();
+        }
+        self.timer = self.timer.min(self.settle_at);
         self.dialogues.end_pauses(now, &mut self.later);
         self.timer = self.timer.min(self.dialogues.next_pause());
         self.run_later();
@@ -67,8 +71,7 @@ impl Core {
                         out |= destination.health.timed_out(&destination.spec.health, now);
                     }
                     if out {
-                        destination.stats.downs.inc();
-                        destination.stats.down.set(1);
+                        destination.taken_out(now);
                         tracing::warn!(
                             server = %destination.spec.name,
                             timeout_ms = destination.spec.timeout / 1000,

@@ -33,6 +33,7 @@ mod neighbours;
 mod nested;
 mod on_failure;
 mod reload;
+mod returns;
 mod routing;
 mod session;
 mod stage;

@@ -15,6 +15,11 @@ fn mistakes_are_named_with_their_place() {
             (3, 14),
             &["is not a way to deal with failures", "miss, error, next"],
         ),
+        (
+            "{}on_return = \"warm\"",
+            (3, 13),
+            &["a way to deal with servers that come back"],
+        ),
         ("{}gutter = \"d\"", (3, 10), &["there is no pool \"d\""]),
         ("{}gutter = \"c\"", (3, 10), &["can't be its own gutter"]),
         ("{}gutter = 3", (3, 10), &["must be the name of a pool"]),

@@ -55,6 +55,7 @@ fn the_smallest_file_has_every_default() {
             warm_scaling: None,
             on_failure: None,
             gutter: None,
+            on_return: None,
             tko: Tko {
                 after: 3,
                 probe_min: second / 10,

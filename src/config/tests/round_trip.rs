@@ -70,6 +70,7 @@ prop_compose! {
         warm_scaling in option::of(millis(1000..86_400_000)),
         gutter in option::of((0usize..4, 1u32..=2_592_000)),
         on_failure in option::of(proptest::sample::select(OnFailure::ALL)),
+        on_return in option::of(proptest::sample::select(OnReturn::ALL)),
         (after, probe_min, more) in (1u32..=1_000_000, millis(10..1_000_000), millis(0..1_000_000)),
         (recover, hold_down) in (1u32..=100, millis(0..3_600_000)),
         (requests, bytes) in (1usize..=1_000_000, (64usize << 10)..=(1 << 30)),
@@ -79,7 +80,7 @@ prop_compose! {
         let tko = Tko { after, probe_min, probe_max: probe_min + more, recover, hold_down };
         let queue = Queue { requests, bytes };
         let servers = if discover.is_some() { Vec::new() } else { servers };
-        Pool { name, servers, discover, placement, timeout, connect_timeout, connections, coalesce, warm_scaling, on_failure, gutter, tko, queue }
+        Pool { name, servers, discover, placement, timeout, connect_timeout, connections, coalesce, warm_scaling, on_failure, gutter, on_return, tko, queue }
     }
 }
 

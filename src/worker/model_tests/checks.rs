@@ -66,7 +66,8 @@ impl Sim {
             let next = self.core.next_tick();
             let quiet = self.open_requests() == 0
                 && self.core.conns.iter().all(|(_, up)| up.conn.is_idle())
-                && self.core.in_service().1 == 0;
+                && self.core.in_service().1 == 0
+                && !self.core.is_in_debt();
             if quiet {
                 break;
             }

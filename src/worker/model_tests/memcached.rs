@@ -146,6 +146,8 @@ impl Store {
                     out.extend_from_slice(format!(" exp=-1 cas={}\r\n", item.cas).as_bytes());
                 }
             },
+            // Even one that has just been restarted: to be emptied then does no harm.
+            b"stats" => out.extend_from_slice(b"STAT pid 7\r\nSTAT uptime 99999\r\nEND\r\n"),
             _ => panic!("the router sent {text}"),
         }
         Some(Answer {

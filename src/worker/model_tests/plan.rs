@@ -9,7 +9,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::config::{
-    Config, FailoverOn, Gutter, Limits, OnFailure, Pool, Queue, Route, Server, ServerAddr, Tko,
+    Config, FailoverOn, Gutter, Limits, OnFailure, OnReturn, Pool, Queue, Route, Server,
+    ServerAddr, Tko,
 };
 use crate::hash::Placement;
 use crate::route::compile::Snapshot;
@@ -455,6 +456,16 @@ impl Setup {
         let mut config = Config::single_pool(Vec::new(), pool("all", &main));
         config.pools.push(pool("low", &all[..half]));
         config.pools.push(pool("high", &all[half..]));
+        let on_return = match self.seed / 16 % 4 {
+            0 => None,
+            1 => Some(OnReturn::Trust),
+            // It takes items that no fault has touched.
+            2 if self.flush || self.allows(Fault::Restart) => Some(OnReturn::Cold),
+            _ => Some(OnReturn::Replay),
+        };
+        for pool in &mut config.pools {
+            pool.on_return = on_return;
+        }
         config.route = match self.route {
             Shape::Pool => Route::Pool(0),
             Shape::Next => {

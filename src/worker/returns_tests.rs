@@ -1,0 +1,352 @@
+//! Servers that come back, played by hand: each answers when the test says so.
+//!
+//! Protects: nothing that has been updated in vain is given out again, by whichever worker; a server that has been
+//! restarted is not emptied; what has been done after all is not done again.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::config::{self, ServerAddr};
+use crate::route::compile::Snapshot;
+use crate::stats;
+use crate::upstream::owed::Debts;
+use crate::worker::core::Local;
+
+struct Sharing(Arc<Debts>);
+
+impl Local for Sharing {
+    fn version(&self) -> &[u8] {
+        b"VERSION 1\r\n"
+    }
+    fn stats(&mut self, _: &[u8], _: &mut Vec<u8>) {}
+    fn opened(&mut self, _: &str, _: Arc<stats::Destination>) {}
+    fn troubled(&mut self, _name: &str) {}
+    fn owed(&mut self, name: &str, addr: &ServerAddr) -> Arc<Owed> {
+        self.0.of(name, addr)
+    }
+    fn closed(&mut self, _: &Arc<stats::Destination>) {}
+}
+
+/// A worker with one server and one client.
+struct Worker {
+    core: Core,
+    now: u64,
+    client: u32,
+    conn: Option<u32>,
+    /// Connections are made, and the probe is answered.
+    reachable: bool,
+}
+
+impl Worker {
+    fn new(on_return: &str, debts: &Arc<Debts>) -> Worker {
+        let text = format!(
+            "flush_all = true\nmiss_on_get_errors = true\n[pools.a]\nservers = [\"127.0.0.1:1\"]\n{on_return}"
+        );
+        let config = config::parse("f", &text).unwrap().0;
+        let snapshot = Arc::new(Snapshot::compile(&config).unwrap());
+        let local = Box::new(Sharing(Arc::clone(debts)));
+        let mut core = Core::new(snapshot, local, Arc::default(), 1);
+        let client = core.client_opened();
+        let mut worker = Worker {
+            core,
+            now: 0,
+            client,
+            conn: None,
+            reachable: true,
+        };
+        // Up for long enough that a lost connection is no failure of the server.
+        assert_eq!(worker.asks("get first\r\n"), "");
+        worker.hears("get first\r\n", "END\r\n");
+        assert_eq!(worker.told(), "END\r\n");
+        worker.pass(2000);
+        worker
+    }
+
+    fn replaying() -> Worker {
+        Worker::new("on_return = \"replay\"", &Arc::default())
+    }
+
+    /// The client asks; what it is told at once.
+    fn asks(&mut self, text: &str) -> String {
+        self.core.client_bytes(self.client, text.as_bytes());
+        self.connect();
+        self.told()
+    }
+
+    fn told(&mut self) -> String {
+        let out = &self.core.replies.client(self.client).unwrap().out;
+        let text = String::from_utf8(out.pending().to_vec()).unwrap();
+        self.core.client_wrote(self.client, text.len());
+        text
+    }
+
+    fn connect(&mut self) {
+        while let Some(conn) = self.core.todo.connect.pop() {
+            if !self.reachable {
+                self.core.conn_closed(conn, "unreachable");
+                continue;
+            }
+            self.conn = Some(conn);
+            self.core.conn_connected(conn);
+            assert_eq!(self.sent(), "version\r\n");
+            self.core.conn_bytes(conn, b"VERSION 1\r\n");
+        }
+    }
+
+    /// What the server has been sent.
+    fn sent(&mut self) -> String {
+        let Some(conn) = self.conn else {
+            return String::new();
+        };
+        let mut read = Vec::new();
+        loop {
+            let (piece, _) = self.core.conn_out(conn);
+            if piece.is_empty() {
+                self.core.conn_flushed(conn);
+                return String::from_utf8(read).unwrap();
+            }
+            read.extend_from_slice(piece);
+            let n = piece.len();
+            self.core.conn_wrote(conn, n);
+        }
+    }
+
+    /// The server hears exactly this, and answers.
+    #[track_caller]
+    fn hears(&mut self, what: &str, answer: &str) {
+        assert_eq!(self.sent(), what);
+        self.core.conn_bytes(self.conn.unwrap(), answer.as_bytes());
+        self.connect();
+    }
+
+    fn loses_connection(&mut self) {
+        let conn = self.conn.take().unwrap();
+        self.core.conn_closed(conn, "lost");
+    }
+
+    /// So many milliseconds pass.
+    fn pass(&mut self, millis: u64) {
+        let until = self.now + millis * 1000;
+        while self.core.next_tick() <= until {
+            self.now = self.now.max(self.core.next_tick());
+            self.core.set_now(self.now);
+            self.core.tick();
+            self.connect();
+        }
+        self.now = until;
+        self.core.set_now(until);
+    }
+
+    /// The server can be reached again, and is found to be.
+    fn comes_back(&mut self) {
+        self.reachable = true;
+        for _ in 0..2000 {
+            if self.conn.is_some() {
+                return;
+            }
+            self.pass(10);
+        }
+        panic!("it is not tried");
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        let mut values = self.core.stats.worker.values();
+        values.find(|(known, _)| *known == name).unwrap().1
+    }
+}
+
+#[test]
+fn what_was_under_way_on_a_lost_connection_is_deleted_before_it_is_asked_for() {
+    let mut worker = Worker::replaying();
+    worker.asks("set k 0 0 1\r\nv\r\nget k\r\nincr n 1\r\n");
+    worker.loses_connection();
+    let told = worker.told();
+    assert_eq!(told.matches("SERVER_ERROR").count(), 2, "{told}");
+    // Whatever is asked for first, the keys are deleted first.
+    assert_eq!(worker.asks("get k\r\n"), "END\r\n");
+    assert_eq!(
+        worker
+            .asks("set k 0 0 1\r\nv\r\n")
+            .matches("SERVER_ERROR")
+            .count(),
+        1
+    );
+    assert_eq!(worker.asks("get other\r\n"), "");
+    let sent = worker.sent();
+    let mut lines: Vec<&str> = sent.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["delete k", "delete n", "get other"]);
+    // In whatever order: both deletions come before the get or behind it.
+    let answers: String = sent
+        .lines()
+        .map(|line| match line.starts_with("get") {
+            true => "END\r\n",
+            false => "DELETED\r\n",
+        })
+        .collect();
+    worker.hears("", &answers);
+    assert_eq!(worker.told(), "END\r\n");
+    // The update that was refused meanwhile has been in vain, too.
+    worker.pass(100);
+    worker.hears("delete k\r\n", "NOT_FOUND\r\n");
+    worker.asks("get k n\r\n");
+    worker.hears("get k n\r\n", "END\r\n");
+    assert_eq!(worker.told(), "END\r\n");
+    assert_eq!(
+        (worker.count("owed_updates"), worker.count("owed_deletes")),
+        (3, 3)
+    );
+}
+
+#[test]
+fn updates_while_a_server_is_out_are_made_up_for_when_it_is_back() {
+    let mut worker = Worker::replaying();
+    worker.reachable = false;
+    worker.loses_connection();
+    worker.asks("set first 0 0 1\r\nv\r\n");
+    assert_eq!(worker.asks("get k\r\n"), "END\r\n");
+    assert!(worker.asks("delete k\r\n").starts_with("SERVER_ERROR"));
+    assert!(
+        worker
+            .asks("ms bWF5IGJl 1 b\r\nv\r\n")
+            .starts_with("SERVER_ERROR")
+    );
+    assert!(
+        worker
+            .asks("touch t 0\r\nmg g v t\r\n")
+            .starts_with("SERVER_ERROR")
+    );
+    worker.pass(60_000);
+    worker.comes_back();
+    let sent = worker.sent();
+    let mut lines: Vec<&str> = sent.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["delete first", "delete k", "md bWF5IGJl b O0"]);
+    let answers: String = sent
+        .lines()
+        .map(|line| match line.starts_with("md") {
+            true => "HD O0\r\n",
+            false => "DELETED\r\n",
+        })
+        .collect();
+    assert_eq!(worker.asks("get k\r\n"), "END\r\n", "not yet");
+    worker.hears("", &answers);
+    assert_eq!(worker.asks("get k\r\n"), "");
+    worker.hears("get k\r\n", "END\r\n");
+}
+
+#[test]
+fn every_worker_refuses_what_one_of_them_could_not_update() {
+    let debts = Arc::default();
+    let mut one = Worker::new("on_return = \"replay\"", &debts);
+    let mut other = Worker::new("on_return = \"replay\"", &debts);
+    one.reachable = false;
+    one.loses_connection();
+    one.asks("delete k\r\n");
+    one.asks("delete k\r\n");
+    // It is in service for this one, which makes up for it.
+    assert_eq!(other.asks("get k\r\n"), "END\r\n");
+    assert_eq!(other.sent(), "");
+    other.pass(100);
+    other.hears("delete k\r\n", "DELETED\r\n");
+    assert_eq!(other.asks("get k\r\n"), "");
+    other.hears("get k\r\n", "END\r\n");
+    one.comes_back();
+    assert_eq!(one.sent(), "", "nothing is left to do");
+}
+
+#[test]
+fn who_settles_and_fails_lets_it_be_done_again() {
+    let mut worker = Worker::replaying();
+    worker.asks("delete a\r\n");
+    worker.loses_connection();
+    worker.told();
+    worker.asks("get b\r\n");
+    assert!(worker.sent().contains("delete a\r\n"));
+    worker.loses_connection();
+    worker.told();
+    worker.comes_back();
+    assert!(worker.sent().contains("delete a\r\n"));
+}
+
+#[test]
+fn an_update_that_is_answered_late_has_been_done() {
+    let mut worker = Worker::replaying();
+    worker.asks("delete k\r\n");
+    assert_eq!(worker.sent(), "delete k\r\n");
+    worker.pass(1500);
+    assert!(worker.told().starts_with("SERVER_ERROR"));
+    worker.hears("", "DELETED\r\n");
+    worker.pass(1000);
+    assert_eq!(worker.asks("get k\r\n"), "");
+    worker.hears("get k\r\n", "END\r\n");
+    assert_eq!(worker.count("owed_updates"), 0);
+}
+
+/// A server that is out for a minute, is back, and has been up for so many seconds.
+fn cold(uptime: &str) -> Worker {
+    let mut worker = Worker::new("on_return = \"cold\"", &Arc::default());
+    worker.reachable = false;
+    worker.loses_connection();
+    worker.asks("get k\r\n");
+    worker.told();
+    worker.pass(60_000);
+    worker.comes_back();
+    assert_eq!(worker.asks("get k\r\n"), "END\r\n");
+    worker.hears(
+        "stats\r\n",
+        &format!("STAT pid 1\r\n{uptime}STAT time 2\r\nEND\r\n"),
+    );
+    worker
+}
+
+#[test]
+fn a_cold_server_is_emptied_unless_it_has_been_restarted() {
+    for uptime in [
+        "STAT uptime 3600\r\n",
+        "STAT uptime 80\r\n",
+        "",
+        "STAT uptime x\r\n",
+    ] {
+        let mut worker = cold(uptime);
+        assert_eq!(worker.asks("get k\r\n"), "END\r\n");
+        worker.hears("flush_all\r\n", "OK\r\n");
+        assert_eq!(worker.asks("get k\r\n"), "", "{uptime}");
+        worker.hears("get k\r\n", "END\r\n");
+        assert_eq!(worker.count("owed_flushes"), 1);
+    }
+    let mut worker = cold("STAT uptime 20\r\n");
+    assert_eq!(worker.asks("get k\r\n"), "");
+    worker.hears("get k\r\n", "END\r\n");
+    assert_eq!(worker.count("owed_flushes"), 0);
+}
+
+#[test]
+fn a_server_that_refuses_to_be_emptied_is_used_all_the_same() {
+    let mut worker = cold("");
+    worker.hears("flush_all\r\n", "CLIENT_ERROR flush_all not allowed\r\n");
+    assert_eq!(worker.asks("get k\r\n"), "");
+    worker.hears("get k\r\n", "END\r\n");
+}
+
+#[test]
+fn a_flush_all_that_did_not_arrive_is_made_up_for() {
+    let mut worker = Worker::replaying();
+    worker.asks("flush_all\r\n");
+    worker.loses_connection();
+    assert!(worker.told().starts_with("SERVER_ERROR"));
+    assert_eq!(worker.asks("get k\r\n"), "END\r\n");
+    worker.hears("stats\r\n", "STAT uptime 3600\r\nEND\r\n");
+    worker.hears("flush_all\r\n", "OK\r\n");
+    assert_eq!(worker.asks("get k\r\n"), "");
+}
+
+#[test]
+fn a_server_that_is_trusted_is_owed_nothing() {
+    let mut worker = Worker::new("on_return = \"trust\"", &Arc::default());
+    worker.asks("delete k\r\nflush_all\r\n");
+    worker.loses_connection();
+    worker.told();
+    assert_eq!(worker.asks("get k\r\n"), "");
+    worker.hears("get k\r\n", "END\r\n");
+}
