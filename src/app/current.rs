@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::names::Resolved;
-use crate::config::{Config, Server, ServerAddr};
+use crate::config::{Config, Pool, Server, ServerAddr};
 use crate::hash::PlacementError;
 use crate::route::compile::{Previous, Snapshot};
 use crate::route::moved::Handover;
@@ -22,8 +22,8 @@ pub(super) struct Current {
     members: BTreeMap<String, Vec<Server>>,
     /// The addresses of servers that are listed by name.
     resolved: Resolved,
-    /// Pools as they were before their servers changed, with warm scaling.
-    previous: BTreeMap<String, Window>,
+    /// Pools as they were before their servers changed, with warm scaling; for each the oldest first.
+    previous: BTreeMap<String, Vec<Window>>,
 }
 
 /// The time after a change of a pool's servers.
@@ -36,6 +36,10 @@ struct Window {
     /// Until when the previous servers matter.
     until: Instant,
 }
+
+/// So many changes of a pool are remembered at a time. Pods of a StatefulSet join one by one; each change costs what is
+/// nowhere one more question.
+const MAX_CHANGES: usize = 6;
 
 /// What is added to a pool's timeout until no request can be under way from before a change.
 const SLACK: Duration = Duration::from_secs(1);
@@ -104,19 +108,27 @@ impl Current {
     /// none of them. One is over only when nothing is being copied any more: an update that is routed without it would
     /// not wait for that.
     pub(super) fn without_windows(&self, now: Instant) -> Option<Current> {
-        let mut next = None;
-        for (name, window) in &self.previous {
-            let handover = &window.previous.handover;
-            if window.until <= now {
-                if handover.close() {
-                    let next = next.get_or_insert_with(|| self.clone());
-                    next.previous.remove(name);
+        let mut over = false;
+        let mut left = self.previous.clone();
+        for windows in left.values_mut() {
+            windows.retain(|window| {
+                let handover = &window.previous.handover;
+                if window.until <= now {
+                    let ends = handover.close();
+                    over |= ends;
+                    return !ends;
                 }
-            } else if window.opens <= now {
-                handover.open();
-            }
+                if window.opens <= now {
+                    handover.open();
+                }
+                true
+            });
         }
-        next
+        left.retain(|_, windows| !windows.is_empty());
+        over.then(|| Current {
+            previous: left,
+            ..self.clone()
+        })
     }
 
     /// With a snapshot of what it is now. Where the servers of a pool with warm scaling are others than `before`,
@@ -127,12 +139,14 @@ impl Current {
         now: Instant,
     ) -> Result<Current, PlacementError> {
         let (old, new) = (before.filled(), self.filled());
-        self.previous.retain(|name, window| {
+        self.previous.retain(|name, windows| {
             let Some(pool) = new.pools.iter().find(|pool| pool.name == *name) else {
                 return false;
             };
             if pool.warm_scaling.is_none() {
-                window.until = window.until.min(now);
+                for window in windows {
+                    window.until = window.until.min(now);
+                }
             }
             true
         });
@@ -150,49 +164,30 @@ impl Current {
                     window_s = window.as_secs(),
                     "the servers have changed; previous ones are asked for what the new ones lack"
                 );
-                let known = self.previous.get(&pool.name);
-                let handover =
-                    known.map_or_else(Handover::default, |known| known.previous.handover.clone());
-                // Before anything has been copied it is the same change: pods join one by one, and what they are to get
-                // is still where it was before the first of them.
-                let first = known
-                    .filter(|known| known.opens > now)
-                    .map(|known| &known.previous.pool);
-                let was = match first {
-                    Some(first) if first.selector()?.digest() != pool.selector()?.digest() => first,
-                    _ => was,
-                };
-                handover.begin();
-                let previous = Previous {
-                    pool: was.clone(),
-                    handover,
-                };
                 let learn = match pool.discover {
                     Some(_) => LEARN,
                     None => Duration::ZERO,
                 };
                 let opens = now + (pool.timeout + SLACK).max(learn).min(window / 10);
-                let until = now + window;
-                let window = Window {
-                    previous,
-                    opens,
-                    until,
-                };
-                self.previous.insert(pool.name.clone(), window);
+                let windows = self.previous.entry(pool.name.clone()).or_default();
+                add(windows, was, now, opens, now + window);
             }
         }
         // One that is still a member may have moved meanwhile.
         let mut previous = BTreeMap::new();
-        for (name, window) in &self.previous {
-            let mut before = window.previous.clone();
+        for (name, windows) in &self.previous {
             let is = new.pools.iter().find(|is| is.name == *name);
-            for server in &mut before.pool.servers {
-                let same = is.and_then(|is| is.servers.iter().find(|is| is.name == server.name));
-                if let Some(same) = same {
-                    server.addr = same.addr.clone();
+            let befores = windows.iter().map(|window| {
+                let mut before = window.previous.clone();
+                for server in &mut before.pool.servers {
+                    let mut now = is.iter().flat_map(|is| &is.servers);
+                    if let Some(same) = now.find(|is| is.name == server.name) {
+                        server.addr = same.addr.clone();
+                    }
                 }
-            }
-            previous.insert(name.clone(), before);
+                before
+            });
+            previous.insert(name.clone(), befores.collect());
         }
         let locate = |addr: &ServerAddr| match addr {
             ServerAddr::Name { host, port } => match self.resolved.get(&(host.clone(), *port)) {
@@ -204,6 +199,33 @@ impl Current {
         self.snapshot = Arc::new(Snapshot::compile_at(&new, &previous, locate)?);
         Ok(self)
     }
+}
+
+/// Remembers how a pool was before a change.
+fn add(windows: &mut Vec<Window>, was: &Pool, now: Instant, opens: Instant, until: Instant) {
+    let newest_is_new = windows.last().is_some_and(|newest| now < newest.opens);
+    // Whoever was told of an earlier change only does not know where things are copied now.
+    for window in &mut *windows {
+        window.previous.handover.begin();
+        window.opens = window.opens.max(opens);
+    }
+    // Servers join one by one. Where the least has been stored is what was before for the shortest time.
+    if windows.len() >= MAX_CHANGES {
+        if newest_is_new {
+            return;
+        }
+        if let Some(oldest) = windows.first_mut() {
+            oldest.until = oldest.until.min(now);
+        }
+    }
+    windows.push(Window {
+        previous: Previous {
+            pool: was.clone(),
+            handover: Handover::default(),
+        },
+        opens,
+        until,
+    });
 }
 
 #[cfg(test)]
@@ -219,12 +241,12 @@ mod tests {
         config::parse("f", &text).unwrap().0
     }
 
+    /// The servers before each change, joined by commas; the oldest first.
     fn previous(current: &Current) -> Vec<String> {
-        let servers = current
-            .previous
-            .values()
-            .flat_map(|window| &window.previous.pool.servers);
-        servers.map(|server| server.name.clone()).collect()
+        let windows = current.previous.values().flatten();
+        let servers = windows.map(|window| window.previous.pool.servers.iter());
+        let names = servers.map(|servers| servers.map(|server| &*server.name).collect::<Vec<_>>());
+        names.map(|names| names.join(",")).collect()
     }
 
     #[test]
@@ -234,11 +256,11 @@ mod tests {
         let first = Current::new(&config("\"a:1\", \"b:1\"", true)).unwrap();
         let next = first.with_config(&config("\"a:1\", \"b:1\", \"c:1\"", true));
         let next = next.compiled(&first, start).unwrap();
-        assert_eq!(previous(&next), ["a:1", "b:1"]);
+        assert_eq!(previous(&next), ["a:1,b:1"]);
         assert_eq!(next.snapshot.pools.len(), 2);
         // What moves no key is no change.
         let same = next.clone().compiled(&next, start + second).unwrap();
-        assert_eq!(previous(&same), ["a:1", "b:1"]);
+        assert_eq!(previous(&same), ["a:1,b:1"]);
         assert!(same.without_windows(start + 59 * second).is_none());
         let over = same.without_windows(start + 60 * second).unwrap();
         let over = over.compiled(&same, start + 60 * second).unwrap();
@@ -247,23 +269,62 @@ mod tests {
     }
 
     #[test]
-    fn servers_that_join_one_by_one_are_one_change() {
+    fn each_of_several_changes_is_remembered_for_its_own_time() {
         let start = Instant::now();
-        let second = Duration::from_secs(1);
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
         let first = Current::new(&config("\"a:1\"", true)).unwrap();
-        let change = |current: &Current, servers: &str, after: u32| {
+        let change = |current: &Current, servers: &str, seconds: u64| {
             let next = current.with_config(&config(servers, true));
-            next.compiled(current, start + after * second).unwrap()
+            next.compiled(current, at(seconds)).unwrap()
         };
-        // It takes two seconds until anything may be copied.
         let two = change(&first, "\"a:1\", \"b:1\"", 0);
         let three = change(&two, "\"a:1\", \"b:1\", \"c:1\"", 1);
-        assert_eq!(previous(&three), ["a:1"]);
-        let four = change(&three, "\"a:1\", \"b:1\", \"c:1\", \"d:1\"", 30);
-        assert_eq!(previous(&four), ["a:1", "b:1", "c:1"]);
-        // What is as it was before has nothing from before; it has what came in between.
-        let back = change(&two, "\"a:1\"", 1);
-        assert_eq!(previous(&back), ["a:1", "b:1"]);
+        assert_eq!(previous(&three), ["a:1", "a:1,b:1"]);
+        let moving = |node: u32| match three.snapshot.tree.node(node) {
+            Some(Node::Moving { new, old, keys }) => (*new, *old, keys.clone()),
+            other => panic!("{other:?}"),
+        };
+        let ((_, 1, oldest), (2, 3, newest)) = (moving(2), moving(4)) else {
+            panic!("{:?}", three.snapshot.tree);
+        };
+        // The older change waits, too, until all know of the newer one.
+        assert!(three.without_windows(at(2)).is_none());
+        assert!(oldest.copy(b"k").is_none() && newest.copy(b"k").is_none());
+        assert!(three.without_windows(at(4)).is_none());
+        let copy = oldest.copy(b"k").unwrap();
+        assert!(!newest.update(b"k").act(), "it is being copied");
+        drop(copy);
+        assert!(newest.update(b"k").act());
+        let later = three.without_windows(at(60)).unwrap();
+        assert_eq!(previous(&later), ["a:1,b:1"]);
+        let later = later.without_windows(at(61)).unwrap();
+        assert_eq!(previous(&later), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn of_many_changes_those_matter_that_were_for_longest() {
+        let start = Instant::now();
+        let listed = |count: usize| {
+            let names: Vec<String> = (0..count).map(|n| format!("\"s{n}:1\"")).collect();
+            names.join(", ")
+        };
+        let grown = |pause: u64| {
+            let mut current = Current::new(&config(&listed(1), true)).unwrap();
+            for count in 2..10 {
+                let now = start + Duration::from_secs(count as u64 * pause);
+                let next = current.with_config(&config(&listed(count), true));
+                let next = next.compiled(&current, now).unwrap();
+                current = next.without_windows(now).unwrap_or(next);
+            }
+            let before = previous(&current).into_iter();
+            before
+                .map(|servers| servers.split(',').count())
+                .collect::<Vec<_>>()
+        };
+        // At once: the first one is where everything is.
+        assert_eq!(grown(0), [1, 2, 3, 4, 5, 6]);
+        // With time in between: what the first one has has been asked for.
+        assert_eq!(grown(5), [3, 4, 5, 6, 7, 8]);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Which keys have another owner after a change of the servers.
 
+use std::sync::Arc;
+
 use super::Selector;
 
 /// The placements before and after a change.
 #[derive(Debug)]
 pub struct Shift {
-    old: Selector,
-    new: Selector,
+    old: Arc<Selector>,
+    new: Arc<Selector>,
     /// For each old node the new one of the same name.
     same: Vec<Option<usize>>,
 }
@@ -14,7 +16,7 @@ pub struct Shift {
 impl Shift {
     /// From `old` to `new`.
     #[must_use]
-    pub fn new(old: Selector, new: Selector) -> Shift {
+    pub fn new(old: Arc<Selector>, new: Arc<Selector>) -> Shift {
         let place = |name: &String| new.names.iter().position(|other| other == name);
         let same = old.names.iter().map(place).collect();
         Shift { old, new, same }
@@ -41,7 +43,7 @@ mod tests {
     #[test]
     fn a_key_has_moved_if_its_owner_has_another_name() {
         let (before, after) = (["a", "b", "c"], ["c", "a", "d"]);
-        let shift = Shift::new(selector(&before), selector(&after));
+        let shift = Shift::new(selector(&before).into(), selector(&after).into());
         let (old, new) = (selector(&before), selector(&after));
         let mut moved = 0;
         for number in 0..1000 {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::config::{Config, FailoverOn, Gutter, OnFailure, OnReturn, Pool, Route, ServerAddr};
-use crate::hash::{PlacementError, Selector};
+use crate::hash::{PlacementError, Selector, Shift};
 use crate::protocol::request;
 use crate::upstream::health::HealthPolicy;
 
@@ -120,20 +120,21 @@ impl Snapshot {
         Snapshot::compile_at(config, &BTreeMap::new(), ServerAddr::clone)
     }
 
-    /// As [`Snapshot::compile`], for pools whose servers have just changed: `previous` has them as they were. Each
-    /// server is where `locate` says it is; placement does not depend on that.
+    /// As [`Snapshot::compile`], for pools whose servers have just changed: `previous` has them as they were, oldest
+    /// first. Each server is where `locate` says it is; placement does not depend on that.
     ///
     /// # Errors
     /// As for [`Snapshot::compile`].
     pub fn compile_at(
         config: &Config,
-        previous: &BTreeMap<String, Previous>,
+        previous: &BTreeMap<String, Vec<Previous>>,
         locate: impl Fn(&ServerAddr) -> ServerAddr,
     ) -> Result<Snapshot, PlacementError> {
         let befores = config
             .pools
             .iter()
             .filter_map(|pool| previous.get(&pool.name))
+            .flatten()
             .map(|previous| &previous.pool);
         let mut pools: Vec<PoolSnapshot> = config
             .pools
@@ -248,8 +249,8 @@ fn successors(index: usize, pool: &Pool, pools: &mut Vec<PoolSnapshot>) -> Range
 /// What there is to know of pools where a route ends at one.
 struct Leaves<'c> {
     config: &'c Config,
-    /// By the number of the pool as it is.
-    moving: BTreeMap<usize, Moving>,
+    /// By the number of the pool as it is; the oldest first.
+    moving: BTreeMap<usize, Vec<Moving>>,
     /// Where a pool's keys go on.
     successors: BTreeMap<usize, Range<u32>>,
 }
@@ -287,16 +288,16 @@ impl Leaves<'_> {
         }
     }
 
+    /// A pool that has changed several times has a node for each, the oldest next to it: so nothing is ever copied to
+    /// where it would be looked for no longer than until the next change is over.
     fn add_alone(&self, pool: usize, nodes: &mut Vec<Node>) -> NodeId {
-        let new = push(Node::Pool(pool as u32), nodes);
-        match self.moving.get(&pool) {
-            None => new,
-            Some((old, keys)) => {
-                let old = push(Node::Pool(*old), nodes);
-                let keys = keys.clone();
-                push(Node::Moving { new, old, keys }, nodes)
-            }
+        let mut new = push(Node::Pool(pool as u32), nodes);
+        for (old, keys) in self.moving.get(&pool).into_iter().flatten() {
+            let old = push(Node::Pool(*old), nodes);
+            let keys = keys.clone();
+            new = push(Node::Moving { new, old, keys }, nodes);
         }
+        new
     }
 }
 
@@ -308,23 +309,35 @@ fn push(node: Node, nodes: &mut Vec<Node>) -> NodeId {
 /// A pool whose servers have changed: the number of the pool as it was, and what differs.
 type Moving = (u32, MovedKeys);
 
-/// By the number of the pool as it is.
+/// By the number of the pool as it is; the oldest first.
 fn moving(
     config: &Config,
-    previous: &BTreeMap<String, Previous>,
-) -> Result<BTreeMap<usize, Moving>, PlacementError> {
+    previous: &BTreeMap<String, Vec<Previous>>,
+) -> Result<BTreeMap<usize, Vec<Moving>>, PlacementError> {
     let mut moving = BTreeMap::new();
     let mut number = config.pools.len();
     for (index, pool) in config.pools.iter().enumerate() {
-        if let Some(before) = previous.get(&pool.name) {
-            if !pool.servers.is_empty() {
-                let keys = MovedKeys::new(
-                    before.pool.selector()?,
-                    pool.selector()?,
-                    before.handover.clone(),
-                );
-                moving.insert(index, (number as u32, keys));
+        let Some(befores) = previous.get(&pool.name) else {
+            continue;
+        };
+        let all = befores.iter().map(|before| &before.pool).chain([pool]);
+        let all = match pool.servers.is_empty() {
+            true => Vec::new(),
+            false => all
+                .map(|pool| pool.selector().map(Arc::new))
+                .collect::<Result<Vec<_>, _>>()?,
+        };
+        let mut older: Vec<Handover> = Vec::new();
+        for (at, before) in befores.iter().enumerate() {
+            let mut rest = all.iter().skip(at);
+            if let Some(was) = rest.next() {
+                let shifts = rest.map(|then| Shift::new(Arc::clone(was), Arc::clone(then)));
+                let handover = before.handover.clone();
+                let keys = MovedKeys::new(shifts.collect(), handover, older.clone());
+                let place: &mut Vec<Moving> = moving.entry(index).or_default();
+                place.push((number as u32, keys));
             }
+            older.push(before.handover.clone());
             number += 1;
         }
     }

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::hash::{Selector, Shift};
+use crate::hash::Shift;
 
 /// Keys whose previous server is not to be believed, at most. With more of them none is.
 const MAX_DOUBTED: usize = 1 << 19;
@@ -21,8 +21,11 @@ const MAX_DOUBTED: usize = 1 << 19;
 /// The placements before and after a change, with what is under way. Cheap to clone; equal to its clones alone.
 #[derive(Clone, Debug)]
 pub struct MovedKeys {
-    shift: Arc<Shift>,
+    /// To what it is now, and to what it was at changes since.
+    shifts: Arc<[Shift]>,
     handover: Handover,
+    /// Those of changes before this one: something may still be copied to where it was to be then.
+    older: Arc<[Handover]>,
 }
 
 /// What is under way in a pool whose servers have changed. Cheap to clone.
@@ -73,6 +76,7 @@ struct Busy {
 #[derive(Debug)]
 pub struct Hold {
     handover: Handover,
+    older: Arc<[Handover]>,
     key: Vec<u8>,
     is_copy: bool,
     acts: bool,
@@ -103,6 +107,33 @@ impl Handover {
         state.copies == 0
     }
 
+    fn is_copied(&self, key: &[u8]) -> bool {
+        self.state()
+            .busy
+            .get(key)
+            .is_some_and(|busy| busy.copies > 0)
+    }
+}
+
+impl MovedKeys {
+    /// `shifts` are from what was before the change to what is now, and to what was before each change since: a key
+    /// whose owner was the same then is looked after there. `older` are the handovers of the changes before this one that
+    /// still go on.
+    #[must_use]
+    pub fn new(shifts: Vec<Shift>, handover: Handover, older: Vec<Handover>) -> MovedKeys {
+        MovedKeys {
+            shifts: shifts.into(),
+            handover,
+            older: older.into(),
+        }
+    }
+
+    /// Whether the key had an owner that it has not had since.
+    #[must_use]
+    pub fn moved(&self, key: &[u8]) -> bool {
+        self.shifts.iter().all(|shift| shift.moved(key))
+    }
+
     fn hold(&self, state: &mut State, key: &[u8], is_copy: bool) -> Hold {
         let busy = state.busy.entry(key.to_vec()).or_default();
         match is_copy {
@@ -113,28 +144,12 @@ impl Handover {
             false => busy.updates += 1,
         }
         Hold {
-            handover: self.clone(),
+            handover: self.handover.clone(),
+            older: Arc::clone(&self.older),
             key: key.to_vec(),
             is_copy,
             acts: false,
         }
-    }
-}
-
-impl MovedKeys {
-    /// From `old` to `new`.
-    #[must_use]
-    pub fn new(old: Selector, new: Selector, handover: Handover) -> MovedKeys {
-        MovedKeys {
-            shift: Arc::new(Shift::new(old, new)),
-            handover,
-        }
-    }
-
-    /// Whether the key has another owner than before.
-    #[must_use]
-    pub fn moved(&self, key: &[u8]) -> bool {
-        self.shift.moved(key)
     }
 
     /// Begins to copy the key; `None` while an update is under way, and while nothing is copied.
@@ -142,14 +157,14 @@ impl MovedKeys {
     pub fn copy(&self, key: &[u8]) -> Option<Hold> {
         let mut state = self.handover.state();
         let updated = state.busy.get(key).is_some_and(|busy| busy.updates > 0);
-        (state.phase == Phase::Open && !updated).then(|| self.handover.hold(&mut state, key, true))
+        (state.phase == Phase::Open && !updated).then(|| self.hold(&mut state, key, true))
     }
 
     /// Begins an update of the key, to be done when [`Hold::act`] says so. No copying begins from now on, except
     /// by updates.
     #[must_use]
     pub fn update(&self, key: &[u8]) -> Hold {
-        self.handover.hold(&mut self.handover.state(), key, false)
+        self.hold(&mut self.handover.state(), key, false)
     }
 
     /// Begins to copy the key for an update that does not act; `None` while others act or copy. Other updates wait
@@ -159,7 +174,7 @@ impl MovedKeys {
         let mut state = self.handover.state();
         let busy = state.busy.get(key);
         let alone = busy.is_none_or(|busy| busy.acting == 0 && busy.copies == 0);
-        alone.then(|| self.handover.hold(&mut state, key, true))
+        alone.then(|| self.hold(&mut state, key, true))
     }
 
     /// Whether nobody copies any more.
@@ -189,9 +204,13 @@ impl MovedKeys {
 }
 
 impl Hold {
-    /// Whether the update may be done now; it is until [`Hold::rest`] or the end of this. Not while the key is copied.
+    /// Whether the update may be done now; it is until [`Hold::rest`] or the end of this. Not while the key is copied,
+    /// be it by those who know only of an earlier change.
     #[must_use]
     pub fn act(&mut self) -> bool {
+        if self.older.iter().any(|older| older.is_copied(&self.key)) {
+            return false;
+        }
         let mut state = self.handover.state();
         match state.busy.get_mut(&self.key) {
             Some(busy) if busy.copies > 0 => false,
@@ -237,7 +256,7 @@ impl Drop for Hold {
 
 impl PartialEq for MovedKeys {
     fn eq(&self, other: &MovedKeys) -> bool {
-        Arc::ptr_eq(&self.shift, &other.shift)
+        Arc::ptr_eq(&self.shifts, &other.shifts)
     }
 }
 
@@ -246,17 +265,32 @@ impl Eq for MovedKeys {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash::{Node, Placement};
+    use crate::hash::{Node, Placement, Selector};
 
     fn keys(handover: &Handover) -> MovedKeys {
-        let one = || Selector::new(&Placement::default(), &[Node::at("a", 1)]).unwrap();
-        MovedKeys::new(one(), one(), handover.clone())
+        let one = |name| Selector::new(&Placement::default(), &[Node::at(name, 1)]).unwrap();
+        let shift = Shift::new(one("a").into(), one("b").into());
+        MovedKeys::new(vec![shift], handover.clone(), Vec::new())
     }
 
     fn opened() -> MovedKeys {
         let handover = Handover::default();
         handover.open();
         keys(&handover)
+    }
+
+    #[test]
+    fn a_key_is_looked_after_where_its_owner_was_last() {
+        let one = |name: &str| {
+            Arc::new(Selector::new(&Placement::default(), &[Node::at(name, 1)]).unwrap())
+        };
+        let keys = |was: &str, since: &[&str]| {
+            let since = since.iter().map(|then| Shift::new(one(was), one(then)));
+            MovedKeys::new(since.collect(), Handover::default(), Vec::new())
+        };
+        assert!(keys("a", &["b"]).moved(b"k") && keys("a", &["b", "c"]).moved(b"k"));
+        assert!(!keys("a", &["a"]).moved(b"k"), "it has it now");
+        assert!(!keys("a", &["b", "a"]).moved(b"k"), "it had it later, too");
     }
 
     #[test]

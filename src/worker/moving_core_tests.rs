@@ -47,7 +47,7 @@ impl World {
             pool: old.pools[0].clone(),
             handover: handover.clone(),
         };
-        let previous = BTreeMap::from([("a".to_owned(), previous)]);
+        let previous = BTreeMap::from([("a".to_owned(), vec![previous])]);
         let snapshot = Snapshot::compile_at(&new, &previous, ServerAddr::clone).unwrap();
         World {
             core: Core::new(

@@ -84,6 +84,11 @@ impl Kube {
         self.pods.remove(name);
     }
 
+    /// Whether there is such a pod.
+    pub fn is_running(&self, name: &str) -> bool {
+        self.pods.contains_key(name)
+    }
+
     /// DNS shows these pods and no others.
     pub fn show(&mut self, names: impl IntoIterator<Item = impl ToString>) {
         self.shown = names.into_iter().map(|name| name.to_string()).collect();

@@ -1,10 +1,15 @@
 //! Sources other than one Service: a file, a configuration endpoint, several at once; and what a reload changes.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
+use std::process::Command;
 
 use super::kube::{Kube, SERVICE, name};
 use super::load::{OnMiss, fill, keys, under_load};
+use crate::support::knot::reverse;
+use crate::support::port::Port;
+use crate::support::process::Process;
+use crate::support::router::binary;
 use crate::support::{eventually, wait_for};
 
 #[test]
@@ -201,4 +206,61 @@ fn a_reload_changes_the_source_without_a_gap() {
     });
     let seen = &seen["change"];
     assert_eq!((seen.failed(), seen.hits), (0, seen.gets));
+}
+
+/// `name`: whatever has none is left out, and what has one is known by it.
+#[test]
+fn servers_without_a_name_are_left_out_where_names_are_asked_for() {
+    let mut kube = Kube::start(3).without_port_name();
+    let port = kube.port();
+    let router = kube.router_of(&format!(
+        "[pools.cache]\ndiscover = {{ service = \"{SERVICE}\", port = {port}, identity = \"name\" }}\n\
+         [pools.cache.membership]\nhold_top = \"1s\"\n"
+    ));
+    router.until_present(3);
+    assert!(
+        router
+            .members()
+            .iter()
+            .all(|member| member.identity == "ptr")
+    );
+    let keys = keys(300);
+    fill(&router, &keys, "stored");
+    // Its address has no name.
+    let ip = kube.addr("mc-2").ip();
+    let reverse = reverse(ip);
+    kube.dns
+        .retain(|record| !format!("{record:?}").contains(&reverse));
+    eventually("it is left out", || router.names("present").len() == 2);
+    kube.show_all();
+    router.until_present(3);
+    let by_ip = kube.router_of(&format!(
+        "[pools.cache]\ndiscover = {{ service = \"{SERVICE}\", port = {port}, identity = \"ip\" }}\n"
+    ));
+    eventually("all are known by their addresses", || {
+        let members = by_ip.members();
+        members.len() == 3 && members.iter().all(|member| member.identity == "ip")
+    });
+    assert_ne!(by_ip.digest(), router.digest());
+}
+
+/// Nothing has been found yet, and nothing listens yet.
+#[test]
+fn sigterm_during_the_first_lookups_ends_it_at_once() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("ringroad.toml");
+    let port = Port::reserve();
+    let text = format!(
+        "listen = [\"{}\"]\n[pools.cache]\ndiscover = \"{SERVICE}\"\n[dns]\nservers = [\"{}\"]\n",
+        port.addr(),
+        silent.local_addr().unwrap()
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut command = Command::new(binary());
+    command.arg("run").arg("--config").arg(&config);
+    let mut process = Process::start("ringroad", command).unwrap();
+    silent.recv(&mut [0; 512]).unwrap();
+    process.signal("TERM");
+    assert_eq!(process.wait().code(), Some(0));
 }

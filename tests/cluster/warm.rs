@@ -164,3 +164,96 @@ fn pods_that_join_one_by_one_lose_nothing() {
     eprintln!("3 to 4 to 5, warm: {hits} of {} keys are there", keys.len());
     assert_eq!(hits, keys.len());
 }
+
+/// Two more pods, one after the other, and the last one goes again: each change comes while the one before still goes on.
+#[test]
+fn changes_that_follow_each_other_lose_nothing() {
+    let mut kube = Kube::start(3);
+    let router = kube.router("warm_scaling = true\nwarm_window = \"40s\"", "");
+    router.until_present(3);
+    let keys = keys(1500);
+    fill(&router, &keys, "stored");
+    let mut client = router.client();
+    let copied = || router.ringroad.stat("ringroad_moved_copied");
+    let mut gone = Vec::new();
+    for (stage, (count, want)) in [(4, 4), (5, 5), (4, 4)].into_iter().enumerate() {
+        if !kube.is_running(&name(count - 1)) {
+            kube.run(&name(count - 1));
+        }
+        kube.show((0..count).map(name));
+        router.until_present(want);
+        let before = copied();
+        // A part of the keys is read until some have been copied, so that others are left where they were.
+        let part = &keys[stage * 300..stage * 300 + 300];
+        eventually("something is copied", || {
+            for key in part {
+                client.send(format!("get {key}\r\n"));
+                assert_eq!(client.values().len(), 1, "{key} after change {stage}");
+            }
+            copied() > before
+        });
+        // And some are deleted or changed before they are copied, or after.
+        for key in [&keys[stage * 300], &keys[1000 + stage]] {
+            client.ask(format!("delete {key}\r\n"), "DELETED\r\n");
+            gone.push(key.clone());
+        }
+        client.ask(
+            format!("append {} 0 0 1\r\n+\r\n", keys[1100 + stage]),
+            "STORED\r\n",
+        );
+    }
+    let mut hits = 0;
+    for key in &keys {
+        client.send(format!("get {key}\r\n"));
+        let found = client.values().len();
+        assert_eq!(found, usize::from(!gone.contains(key)), "{key}");
+        hits += found;
+    }
+    for stage in 0..3 {
+        client.send(format!("get {}\r\n", keys[1100 + stage]));
+        assert_eq!(client.values()[0].data, b"stored+");
+    }
+    eprintln!(
+        "3 to 4 to 5 to 4, warm: {hits} of {} keys are there, {} were copied",
+        keys.len() - gone.len(),
+        copied()
+    );
+}
+
+/// A pool whose keys go on to the next server while theirs is down grows, and a server dies in the middle of it.
+#[test]
+fn a_server_that_dies_while_its_pool_grows_costs_its_own_keys_alone() {
+    let mut kube = Kube::start(3);
+    let router = kube.router(
+        "warm_scaling = true\nwarm_window = \"40s\"\non_failure = \"next\"\ntko = { probe_max = \"200ms\" }",
+        "",
+    );
+    router.until_present(3);
+    let keys = keys(1000);
+    fill(&router, &keys, "stored");
+    let owners = kube.owners(&keys, "stored");
+    kube.run(&name(3));
+    kube.show_all();
+    router.until_present(4);
+    let mut client = router.client();
+    kube.kill("mc-1");
+    eventually("everything is served all the same", || {
+        let key = owners.iter().find(|(_, owner)| *owner == "mc-1").unwrap().0;
+        client.send(format!("set {key} 0 0 6\r\nstored\r\n"));
+        client.line() == "STORED"
+    });
+    for key in &keys {
+        client.send(format!("get {key}\r\n"));
+        let found = client.values().len();
+        if owners[key] != "mc-1" {
+            assert_eq!(found, 1, "{key} was at {}", owners[key]);
+        }
+        client.ask(format!("set {key} 0 0 3\r\nnew\r\n"), "STORED\r\n");
+        client.ask(
+            format!("get {key}\r\n"),
+            format!("VALUE {key} 0 3\r\nnew\r\nEND\r\n"),
+        );
+        client.ask(format!("delete {key}\r\n"), "DELETED\r\n");
+        client.ask(format!("get {key}\r\n"), "END\r\n");
+    }
+}

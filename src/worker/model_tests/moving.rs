@@ -33,17 +33,22 @@ const REQUESTS: &[What] = &[
 /// Cases in `cargo test`.
 const SEEDS: u64 = 40;
 
-/// The pools become those of `variant`, and what they were is asked, too.
-fn scale(sim: &mut Sim, from: usize, to: usize) {
-    let (old, new) = (sim.env.setup.config(from), sim.env.setup.config(to));
-    let previous: BTreeMap<_, _> = old
-        .pools
-        .into_iter()
-        .map(|pool| {
-            let handover = Handover::default();
-            handover.open();
-            (pool.name.clone(), Previous { pool, handover })
-        })
+/// What the pools were, oldest first.
+type Before = Vec<(usize, Handover)>;
+
+/// The pools become those of the variant `to`, and what they were is asked, too.
+fn scale(sim: &mut Sim, before: &Before, to: usize) {
+    let new = sim.env.setup.config(to);
+    let previous = |at: usize| {
+        let all = before.iter().map(|(variant, handover)| Previous {
+            pool: sim.env.setup.config(*variant).pools.swap_remove(at),
+            handover: handover.clone(),
+        });
+        all.collect()
+    };
+    let pools = new.pools.iter().enumerate();
+    let previous: BTreeMap<_, _> = pools
+        .map(|(at, pool)| (pool.name.clone(), previous(at)))
         .collect();
     let snapshot = Snapshot::compile_at(&new, &previous, ServerAddr::clone).unwrap();
     sim.env.config = new;
@@ -97,7 +102,9 @@ fn clients_do_not_notice_that_servers_join_and_leave() {
         if rng.one_in(2) {
             sim.settle(&mut rng);
         }
-        scale(&mut sim, from, to);
+        let handover = Handover::default();
+        handover.open();
+        scale(&mut sim, &vec![(from, handover)], to);
         some(&mut sim, 300, pipelines, &mut rng);
         sim.settle(&mut rng);
         let worker = &sim.core.stats.worker;
@@ -114,4 +121,54 @@ fn clients_do_not_notice_that_servers_join_and_leave() {
         asked > 500 && copied > 100 && updates > 500,
         "{asked} {copied} {updates}"
     );
+}
+
+#[test]
+fn clients_do_not_notice_several_changes_at_a_time() {
+    let (mut asked, mut copied) = (0, 0);
+    for seed in 0..SEEDS {
+        let mut rng = Rng(seed);
+        let mut sim = Sim::new(Setup {
+            servers: 3 + rng.below(2),
+            ..setup(seed, &mut rng)
+        });
+        let pipelines = rng.one_in(2);
+        sim.env.overtakes = pipelines;
+        let mut before = Before::new();
+        let mut now = *rng.pick(&[0, 1, 4]);
+        sim.reload(now);
+        some(&mut sim, 100, pipelines, &mut rng);
+        for _ in 0..2 + rng.below(3) {
+            if rng.one_in(2) {
+                sim.settle(&mut rng);
+            }
+            before.push((now, Handover::default()));
+            now = *rng.pick(&[0, 1, 4]);
+            for (_, handover) in &before {
+                handover.begin();
+            }
+            scale(&mut sim, &before, now);
+            // Nothing is copied yet: a get that does more than look finds nothing.
+            sim.env.overtakes = true;
+            some(&mut sim, rng.below(100), pipelines, &mut rng);
+            if rng.one_in(2) {
+                // Whoever has asked before the change has been answered.
+                sim.settle(&mut rng);
+                for (_, handover) in &before {
+                    handover.open();
+                }
+                sim.env.overtakes = pipelines;
+                some(&mut sim, 100, pipelines, &mut rng);
+            }
+        }
+        sim.settle(&mut rng);
+        let worker = &sim.core.stats.worker;
+        asked += worker.moved_asked.get();
+        copied += worker.moved_copied.get();
+        assert_eq!(worker.moved_skipped.get(), 0);
+        sim.reload(now);
+        sim.settle(&mut rng);
+        sim.check_empty(&mut rng);
+    }
+    assert!(asked > 500 && copied > 100, "{asked} {copied}");
 }

@@ -407,6 +407,7 @@ impl Setup {
         let main: Vec<usize> = match variant {
             1 => all[1..].to_vec(),
             2 => all.iter().rev().copied().collect(),
+            4 => all[..all.len() - 1].to_vec(),
             _ => all.clone(),
         };
         let half = self.servers / 2;
