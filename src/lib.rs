@@ -81,4 +81,12 @@ pub mod docs {
     pub mod limits {}
     #[doc = include_str!("docs/benchmarks.md")]
     pub mod benchmarks {}
+    #[doc = include_str!("docs/moving_mcrouter.md")]
+    pub mod moving_mcrouter {}
+    #[doc = include_str!("docs/moving_twemproxy.md")]
+    pub mod moving_twemproxy {}
+    #[doc = include_str!("docs/moving_clients.md")]
+    pub mod moving_clients {}
+    #[doc = include_str!("docs/moving_bitnami.md")]
+    pub mod moving_bitnami {}
 }
