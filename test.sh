@@ -5,9 +5,9 @@
 #   ./test.sh --quick    without the suites of client libraries
 #
 # Needed: cargo and a C compiler. What else is missing is installed with apt-get (as root, or through sudo): memcached
-# and knot, a DNS server, to test against; for the client libraries Python, Node.js, Perl, PHP and Ruby, and what those
-# are built with.
-# The last line says how many tests passed and failed; the exit code is 1 if any failed.
+# and knot, a DNS server, to test against; Python, for what is under deploy/; for the client libraries that and Node.js,
+# Perl, PHP and Ruby, and what those are built with.
+# The last line says how many tests passed, failed and were skipped, if any were; the exit code is 1 if any failed.
 set -euo pipefail
 cd "$(dirname "$0")"
 # shellcheck source=.ci/packages.sh
@@ -35,6 +35,7 @@ done
 
 passed=0
 failed=0
+skipped=0
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
@@ -43,13 +44,13 @@ say() {
 }
 
 # section NAME COUNT COMMAND...: runs the command and adds to the totals what COUNT, reading its output, prints: the
-# number of tests that passed and that failed. A command that fails without a failed test is one, too.
+# number of tests that passed, that failed and that were skipped. A command that fails without a failed test is one, too.
 section() {
-    local name=$1 count=$2 began=$SECONDS status=0 p=0 f=0
+    local name=$1 count=$2 began=$SECONDS status=0 p=0 f=0 s=0
     shift 2
     say "$name"
     "$@" 2>&1 </dev/null | tee "$scratch/output" || status=$?
-    read -r p f < <("$count" <"$scratch/output")
+    read -r p f s < <("$count" <"$scratch/output")
     if ((status != 0 && f == 0)); then
         f=1
     elif ((p == 0)); then
@@ -58,26 +59,27 @@ section() {
     fi
     passed=$((passed + p))
     failed=$((failed + f))
-    say "$name: $p passed, $f failed, $((SECONDS - began)) s"
+    skipped=$((skipped + s))
+    say "$name: $p passed, $f failed, $s skipped, $((SECONDS - began)) s"
 }
 
 # Of cargo test.
 # shellcheck disable=SC2317
 count_cargo() {
     sed -n 's/^test result: .* \([0-9]*\) passed; \([0-9]*\) failed;.*/\1 \2/p' |
-        awk '{ p += $1; f += $2 } END { print p + 0, f + 0 }'
+        awk '{ p += $1; f += $2 } END { print p + 0, f + 0, 0 }'
 }
 
-# Of a line "N passed, N failed"; the last one counts.
+# Of a line "N passed, N failed", with or without ", N skipped"; the last one counts.
 # shellcheck disable=SC2317
 count_plain() {
-    sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed.*/\1 \2/p' |
-        awk '{ p = $1; f = $2 } END { print p + 0, f + 0 }'
+    sed -nE 's/^([0-9]+) passed, ([0-9]+) failed(, ([0-9]+) skipped)?$/\1 \2 \4/p' |
+        awk '{ p = $1; f = $2; s = $3 } END { print p + 0, f + 0, s + 0 }'
 }
 
 finish() {
     say "all: $SECONDS s"
-    echo "$passed passed, $failed failed"
+    echo "$passed passed, $failed failed$( ((skipped == 0)) || echo ", $skipped skipped")"
     ((failed == 0)) || exit 1
     exit 0
 }
@@ -90,12 +92,12 @@ need gcc command -v cc
 need libc6-dev has_header stdio.h
 need memcached command -v memcached
 need knot env PATH="$PATH:/usr/sbin:/usr/local/sbin" sh -c 'command -v knotd && command -v knotc'
+need python3 command -v python3
+need python3-venv python3 -c 'import ensurepip, venv'
 if [[ -z $quick && -e tests/clients/run.sh ]]; then
     need libmemcached-tools command -v memccapable
     need libmemcached-dev has_header libmemcached/memcached.h
     need zlib1g-dev has_header zlib.h
-    need python3 command -v python3
-    need python3-venv python3 -c 'import ensurepip, venv'
     need nodejs command -v node
     need npm command -v npm
     need libcache-memcached-perl perl -MCache::Memcached -e 1
@@ -120,14 +122,15 @@ if [[ $(ulimit -Sn) != unlimited ]] && (($(ulimit -Sn) < most)); then
 fi
 
 section "cargo test" count_cargo cargo test --no-fail-fast
-if [[ -n $quick ]]; then
-    say "client libraries: left out (--quick)"
-elif [[ -e tests/clients/run.sh ]]; then
-    if cargo build --bin ringroad; then
-        target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+if cargo build --bin ringroad; then
+    target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+    section "deployment" count_plain env RINGROAD="$target/debug/ringroad" bash tests/deploy/run.sh
+    if [[ -n $quick ]]; then
+        say "client libraries: left out (--quick)"
+    elif [[ -e tests/clients/run.sh ]]; then
         section "client libraries" count_plain env RINGROAD="$target/debug/ringroad" bash tests/clients/run.sh
-    else
-        failed=$((failed + 1))
     fi
+else
+    failed=$((failed + 1))
 fi
 finish
