@@ -16,6 +16,7 @@ from harness import CHART, ROOT, run, test
 from processes import RINGROAD, check
 
 PAGES = sorted((ROOT / "src/docs").glob("moving_*.md"))
+README = ROOT / "README.md"
 # Charts of others, which are not here.
 FOREIGN_CHARTS = ("bitnami/",)
 
@@ -53,7 +54,7 @@ def ringroad_takes_the_commands(page):
             assert done.returncode == 0 and done.stdout, command + done.stderr
 
 
-@test(*((page.stem, page) for page in PAGES if commands(page, "helm")))
+@test(*((page.stem, page) for page in [*PAGES, README] if commands(page, "helm")))
 def helm_takes_the_commands(page):
     """As `helm template`, which needs no cluster and takes the same arguments; and kubectl is asked for what they make."""
     there, tried = set(), 0
@@ -72,11 +73,15 @@ def helm_takes_the_commands(page):
             tried += 1
             there |= {f"{d['kind'].lower()}/{d['metadata']['name']}" for d in yaml.safe_load_all(done.stdout) if d}
             there.add(words[2])
+        if any("deploy/examples" in command for command in commands(page, "kubectl")):
+            for file in (ROOT / "deploy/examples").glob("*.yaml"):
+                documents = [d for d in yaml.safe_load_all(file.read_text()) if d and "metadata" in d]
+                there |= {f"{d['kind'].lower()}/{d['metadata']['name']}" for d in documents}
         for command in commands(page, "helm"):
             words = shlex.split(command)
             assert words[1] != "test" or words[2] in there, command
         for command in commands(page, "kubectl"):
-            for named in re.findall(r"\b(?:daemonset|statefulset|deployment)/\S+", command):
+            for named in re.findall(r"\b(?:daemonset|statefulset|deployment|job)/[a-z]\S*", command):
                 assert named in there, command
     assert tried
 
