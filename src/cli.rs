@@ -8,11 +8,13 @@
 
 mod check;
 mod explain;
+mod health;
 mod members;
 mod plan;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -23,6 +25,7 @@ use crate::config::{self, Config, Listen, LoadError, LogFormat, Warning};
 
 pub use check::check;
 pub use explain::explain;
+pub use health::health;
 pub use members::members;
 pub use plan::plan;
 
@@ -40,6 +43,7 @@ Examples:
   ringroad explain user:42                    which server has this key, and why?
   ringroad members                            who is in each pool?
   ringroad plan --add cache-3                 which keys would move?
+  ringroad health                             does it work?
 
 `ringroad COMMAND --help` has examples for each command."
 )]
@@ -64,6 +68,8 @@ pub enum Command {
     Members(MembersArgs),
     /// Tell which keys would move if servers came or went
     Plan(PlanArgs),
+    /// Ask a running ringroad whether clients may be sent to it
+    Health(HealthArgs),
     /// Drive a memcached endpoint and measure it
     Bench(Box<crate::bench::Args>),
     /// Print completions for a shell
@@ -228,6 +234,33 @@ pub struct PlanArgs {
     /// Print JSON for programs
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `health`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  ringroad health --admin 127.0.0.1:5001
+  ringroad health --config config/ringroad.toml
+  ringroad health --live                      does every thread turn?
+
+Asks for /readyz of the admin port, or with --live for /healthz, prints the answer
+and exits with 0 if it is yes and with 1 if it is no or does not come within 2
+seconds. In a Dockerfile:
+  HEALTHCHECK CMD [\"/ringroad\", \"health\", \"--admin\", \"127.0.0.1:5001\"]
+
+--config reads the file, which must be right for that. With --admin it does not
+matter.")]
+pub struct HealthArgs {
+    /// The admin port
+    #[arg(long, value_name = "ADDR", env = "RINGROAD_ADMIN")]
+    pub admin: Option<SocketAddr>,
+    /// The configuration file that names the admin port, if --admin does not
+    #[arg(long, short, value_name = "FILE", env = "RINGROAD_CONFIG", value_hint = clap::ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Ask only whether the process turns, not whether it can serve
+    #[arg(long)]
+    pub live: bool,
 }
 
 /// Arguments of `completions`.
@@ -460,6 +493,7 @@ mod tests {
             ("ringroad demo --servers 0", "1..=64"),
             ("ringroad check", "<FILE>"),
             ("ringroad explain", "<KEY>"),
+            ("ringroad health --admin 5001", "--admin"),
         ] {
             let error = parse(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -75,6 +75,10 @@ pub mod worker;
 pub mod docs {
     #[doc = include_str!("docs/config.md")]
     pub mod config {}
+    #[doc = include_str!("docs/metrics.md")]
+    pub mod metrics {}
+    #[doc = include_str!("docs/rollouts.md")]
+    pub mod rollouts {}
     #[doc = include_str!("docs/differences.md")]
     pub mod differences {}
     #[doc = include_str!("docs/limits.md")]

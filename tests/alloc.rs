@@ -61,7 +61,7 @@ impl Local for NoAnswers {
         b"VERSION 1\r\n"
     }
     fn stats(&mut self, _args: &[u8], _out: &mut Vec<u8>) {}
-    fn opened(&mut self, _name: &str, _figures: Arc<stats::Destination>) {}
+    fn opened(&mut self, _pool: &str, _name: &str, _figures: Arc<stats::Destination>) {}
     fn troubled(&mut self, _name: &str) {}
     fn closed(&mut self, _figures: &Arc<stats::Destination>) {}
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::{Request, header};
+use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// How long it may take in all.
+/// How long a page may take in all.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// The largest page, in bytes.
@@ -22,13 +22,29 @@ const MAX_PAGE: usize = 64 << 20;
 /// # Errors
 /// Nobody listens there, what listens speaks no HTTP or has no such page, or it takes more than five seconds.
 pub fn get(listen: SocketAddr, path: &str) -> io::Result<String> {
+    let (status, text) = ask(listen, path, LIMIT)?;
+    if status.is_success() {
+        Ok(text)
+    } else {
+        Err(io::Error::other(status.to_string()))
+    }
+}
+
+/// The answer to the request for a page: status and text.
+///
+/// # Errors
+/// Nobody listens there, what listens speaks no HTTP, or it takes longer than `limit` in all.
+pub fn ask(listen: SocketAddr, path: &str, limit: Duration) -> io::Result<(StatusCode, String)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        tokio::time::timeout(LIMIT, fetch(reachable(listen), path))
+        tokio::time::timeout(limit, fetch(reachable(listen), path))
             .await
-            .unwrap_or_else(|_| Err(io::Error::other("no answer within five seconds")))
+            .unwrap_or_else(|_| {
+                let why = format!("no answer within {} s", limit.as_secs());
+                Err(io::Error::new(io::ErrorKind::TimedOut, why))
+            })
     })
 }
 
@@ -42,7 +58,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-async fn fetch(at: SocketAddr, path: &str) -> io::Result<String> {
+async fn fetch(at: SocketAddr, path: &str) -> io::Result<(StatusCode, String)> {
     let stream = TcpStream::connect(at).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
@@ -63,10 +79,5 @@ async fn fetch(at: SocketAddr, path: &str) -> io::Result<String> {
         .map_err(io::Error::other)?
         .to_bytes();
     connection.abort();
-    let text = String::from_utf8_lossy(&body).into_owned();
-    if status.is_success() {
-        Ok(text)
-    } else {
-        Err(io::Error::other(format!("{status}")))
-    }
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }

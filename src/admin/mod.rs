@@ -33,6 +33,10 @@ pub struct Hooks {
     pub ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// The statistics.
     pub stats: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// `Ok` while all threads turn; otherwise which one hangs.
+    pub alive: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// The statistics for Prometheus, in its text format.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Who is in each pool.
     pub members: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// The configuration in force, as text.

@@ -13,10 +13,15 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::{Bounds, Hooks};
+use crate::stats::prometheus::CONTENT_TYPE;
 
 /// Every page: methods, path, what it is.
 pub const PAGES: &[(&str, &str, &str)] = &[
-    ("GET", "/healthz", "200 while the process runs"),
+    (
+        "GET",
+        "/healthz",
+        "200 while every thread that serves turns, else 503 and which one hangs",
+    ),
     (
         "GET",
         "/readyz",
@@ -24,6 +29,7 @@ pub const PAGES: &[(&str, &str, &str)] = &[
     ),
     ("GET", "/version", "name and version"),
     ("GET", "/stats", "statistics, JSON"),
+    ("GET", "/metrics", "statistics for Prometheus"),
     (
         "GET",
         "/members",
@@ -93,7 +99,10 @@ impl Pages {
             );
         }
         match path {
-            "/healthz" => text(StatusCode::OK, "ok"),
+            "/healthz" => match (self.hooks.alive)() {
+                Ok(()) => text(StatusCode::OK, "ok"),
+                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, &why),
+            },
             "/readyz" => match (self.hooks.ready)() {
                 Ok(()) => text(StatusCode::OK, "ready"),
                 Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, &why),
@@ -107,6 +116,7 @@ impl Pages {
                 "application/json",
                 &format!("{:#}", (self.hooks.stats)()),
             ),
+            "/metrics" => answer(StatusCode::OK, CONTENT_TYPE, &(self.hooks.metrics)()),
             "/members" => answer(
                 StatusCode::OK,
                 "application/json",

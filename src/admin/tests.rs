@@ -24,6 +24,8 @@ fn fixture(bounds: Bounds) -> Fixture {
     let (outcomes, source) = mpsc::channel();
     let source = Mutex::new(source);
     let hooks = Hooks {
+        alive: Arc::new(|| Ok(())),
+        metrics: Arc::new(|| "# TYPE a gauge\na 1\n".to_owned()),
         members: Arc::new(|| serde_json::json!([])),
         ready: {
             let ready = Arc::clone(&ready);

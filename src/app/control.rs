@@ -1,8 +1,9 @@
 //! The control thread of a running router: start, signals, reload, drain.
 
-use std::sync::atomic::Ordering;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -10,13 +11,14 @@ use tokio::task::JoinSet;
 
 use super::follow::Followers;
 use super::listen::{listen, unlink};
-use super::{AppError, Ended, Running, members};
+use super::{AppError, Ended, Phase, Running, members};
 use crate::admin;
 use crate::cli::RunArgs;
 use crate::config::watch::Watcher;
-use crate::config::{self, Config, LoadError, Warning};
+use crate::config::{self, Config, Listen, LoadError, Warning};
 use crate::discovery::dns::Dns;
 use crate::log::{self, LogHandle};
+use crate::stats::beat;
 use crate::worker::accept::accept;
 
 /// How long clients wait for servers to be found at the start, at most.
@@ -24,6 +26,9 @@ const FIRST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// Servers that room is kept for in a pool that discovers them.
 const FOUND: usize = 64;
+
+/// How often it is tried to open an admin port that another process has.
+const ADMIN_PAUSE: Duration = Duration::from_millis(200);
 
 /// How often the configuration file is looked at.
 const WATCH_PERIOD: Duration = Duration::from_millis(500);
@@ -110,7 +115,7 @@ impl Reloader {
         match applied {
             Ok((config, warnings)) => {
                 warn(&warnings);
-                registry.reloads.fetch_add(1, Ordering::Relaxed);
+                registry.reloaded(true);
                 let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
                 if current.log.level != config.log.level
                     && let Err(error) = self.log.set(&config.log.level)
@@ -137,7 +142,7 @@ impl Reloader {
                 Ok(text)
             }
             Err(error) => {
-                registry.failed_reloads.fetch_add(1, Ordering::Relaxed);
+                registry.reloaded(false);
                 tracing::error!(
                     "the new configuration is not used, the old one stays in force:\n{error}"
                 );
@@ -180,6 +185,7 @@ async fn serve_on(
     let running = Running::start(&config)?;
     let followers = Arc::new(Followers::new(Arc::clone(&running), dns(&config.dns)));
     followers.follow(&config);
+    running.registry().control.beat();
     let reloader = source.map(|(args, watcher)| {
         Arc::new(Reloader {
             args,
@@ -190,14 +196,23 @@ async fn serve_on(
             config: Mutex::new(config.clone()),
         })
     });
+    let mut waiting_admin = JoinSet::new();
     let _admin = match &config.admin {
-        Some(at) => Some(
-            admin::start(
-                at.listen,
-                hooks(&running, &followers, &config, reloader.clone(), log),
-            )
-            .map_err(|e| AppError::System("cannot open the admin port (admin.listen)", e))?,
-        ),
+        Some(at) => {
+            let hooks = hooks(&running, &followers, &config, reloader.clone(), log);
+            let shared = config.listen.iter().any(|l| matches!(l, Listen::Shared(_)));
+            match admin::start(at.listen, hooks.clone()) {
+                Ok(server) => Some(server),
+                Err(error) if shared && error.kind() == io::ErrorKind::AddrInUse => {
+                    waiting_admin.spawn(take_over_admin(at.listen, hooks));
+                    None
+                }
+                Err(error) => {
+                    let what = "cannot open the admin port (admin.listen)";
+                    return Err(AppError::System(what, error));
+                }
+            }
+        }
         None => None,
     };
     // Clients wait at the door for the first servers, rather than being served errors.
@@ -223,6 +238,10 @@ async fn serve_on(
         "ringroad {} is ready",
         env!("CARGO_PKG_VERSION"),
     );
+    let served = !ends;
+    if served {
+        running.enter(Phase::Serving);
+    }
     started(&running);
     let mut watch = tokio::time::interval(WATCH_PERIOD);
     watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -230,7 +249,10 @@ async fn serve_on(
     windows.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !ends {
         tokio::select! {
-            _ = windows.tick() => running.end_windows(),
+            _ = windows.tick() => {
+                running.registry().control.beat();
+                running.end_windows();
+            }
             _ = terminate.recv() => ends = true,
             _ = interrupt.recv() => ends = true,
             _ = hang_up.recv() => if let Some(reloader) = &reloader {
@@ -241,28 +263,42 @@ async fn serve_on(
             },
         }
     }
-    // Whoever has connected is still served; each acceptor ends when nobody waits at its door.
-    stop.notify_waiters();
-    let _ = tokio::time::timeout(Duration::from_secs(1), accepting.join_all()).await;
-    for address in &config.listen {
-        unlink(address);
-    }
-    let drain = match &reloader {
+    // From here on the time that this may take is bounded.
+    running.registry().control.end();
+    running.enter(Phase::Draining);
+    let (drain, delay) = match &reloader {
         Some(r) => {
-            r.config
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .drain
+            let config = r.config.lock().unwrap_or_else(PoisonError::into_inner);
+            (config.drain, config.shutdown_delay)
         }
-        None => config.drain,
+        None => (config.drain, config.shutdown_delay),
     };
-    tracing::info!(
-        clients = running.fleet.clients(),
-        limit_s = drain.as_secs_f64(),
-        "no new clients; finishing what is under way"
-    );
+    let until = Instant::now() + drain;
+    let leave = async {
+        if served && !delay.is_zero() {
+            tracing::info!(
+                delay_s = delay.as_secs_f64(),
+                "about to end; clients are accepted for a while (shutdown_delay)"
+            );
+            tokio::time::sleep(delay).await;
+        }
+        // Whoever has connected is still served; each acceptor ends when nobody waits at its door.
+        stop.notify_waiters();
+        let _ = tokio::time::timeout_at(until.into(), accepting.join_all()).await;
+        for address in &config.listen {
+            unlink(address);
+        }
+        tracing::info!(
+            clients = running.fleet.clients(),
+            limit_s = until
+                .saturating_duration_since(Instant::now())
+                .as_secs_f64(),
+            "no new clients; finishing what is under way"
+        );
+        running.drain(until).await
+    };
     let ended = tokio::select! {
-        ended = running.drain(drain) => ended,
+        ended = leave => ended,
         _ = terminate.recv() => Ended::Cut,
         _ = interrupt.recv() => Ended::Cut,
     };
@@ -274,6 +310,25 @@ async fn serve_on(
         ),
     }
     Ok(())
+}
+
+/// Opens the admin port when the process that has it ends; to be called where another process ends because of this one.
+async fn take_over_admin(at: SocketAddr, hooks: admin::Hooks) {
+    tracing::info!(listen = %at, "another process has the admin port; it is opened when that has ended");
+    loop {
+        tokio::time::sleep(ADMIN_PAUSE).await;
+        match admin::start(at, hooks.clone()) {
+            Ok(_server) => {
+                tracing::info!(listen = %at, "the admin port is open");
+                return std::future::pending().await;
+            }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot open the admin port (admin.listen)");
+                return;
+            }
+        }
+    }
 }
 
 /// Whom to ask for names.
@@ -293,11 +348,15 @@ fn hooks(
     log: LogHandle,
 ) -> admin::Hooks {
     let for_ready = Arc::clone(running);
+    let for_metrics = Arc::clone(running);
+    let for_alive = Arc::clone(running.registry());
     let registry = Arc::clone(running.registry());
     let first = config.to_toml();
     let for_config = reloader.clone();
     admin::Hooks {
         ready: Arc::new(move || for_ready.ready()),
+        alive: Arc::new(move || for_alive.alive(beat::LIMIT)),
+        metrics: Arc::new(move || for_metrics.metrics()),
         stats: Arc::new(move || registry.json()),
         config: Arc::new(move || match &for_config {
             Some(r) => r

@@ -60,7 +60,7 @@ fn welcome(listen: &Listen, config: &Config) -> std::io::Result<()> {
         "Every key always goes to the same one of them. Clients connect to {listen}.\n"
     )?;
     match listen {
-        Listen::Tcp(addr) => {
+        Listen::Tcp(addr) | Listen::Shared(addr) => {
             let host = if addr.ip().is_loopback() || addr.ip().is_unspecified() {
                 "localhost".to_owned()
             } else {

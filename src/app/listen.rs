@@ -13,6 +13,9 @@ use crate::worker::accept::Listener;
 pub(super) fn listen(address: &Listen) -> Result<Listener, AppError> {
     let fail = |source: io::Error| {
         let hint = match source.kind() {
+            io::ErrorKind::AddrInUse if matches!(address, Listen::Shared(_)) => {
+                "; another process uses it and does not share it: it needs `reuse_port`, too, and the same user"
+            }
             io::ErrorKind::AddrInUse => {
                 "; another process uses it: stop that or choose another address"
             }
@@ -29,7 +32,7 @@ pub(super) fn listen(address: &Listen) -> Result<Listener, AppError> {
         }
     };
     match address {
-        Listen::Tcp(addr) => {
+        Listen::Tcp(addr) | Listen::Shared(addr) => {
             let socket = socket2::Socket::new(
                 socket2::Domain::for_address(*addr),
                 socket2::Type::STREAM.nonblocking(),
@@ -43,10 +46,14 @@ pub(super) fn listen(address: &Listen) -> Result<Listener, AppError> {
                     .map_err(fail)?;
             }
             socket.set_reuse_address(true).map_err(fail)?;
+            let shared = matches!(address, Listen::Shared(_));
+            if shared {
+                socket.set_reuse_port(true).map_err(fail)?;
+            }
             socket.bind(&(*addr).into()).map_err(fail)?;
             socket.listen(4096).map_err(fail)?;
             TcpListener::from_std(socket.into())
-                .map(Listener::Tcp)
+                .map(|listener| Listener::Tcp { listener, shared })
                 .map_err(fail)
         }
         Listen::Unix { path, mode } => {

@@ -14,7 +14,7 @@ mod names;
 
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -29,7 +29,9 @@ use names::Resolved;
 use crate::config::{Config, Server};
 use crate::hash::{PlacementError, Selector};
 use crate::route::compile::{PoolSnapshot, Role, Snapshot};
+use crate::stats::metrics::State;
 use crate::stats::report::{Registry, Reporter};
+use crate::stats::servers::Sum;
 use crate::worker::accept::{Fleet, Member};
 use crate::worker::core::Core;
 use crate::worker::driver::{Command, Driver};
@@ -67,12 +69,24 @@ pub enum Ended {
     Cut,
 }
 
+/// How far the process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Phase {
+    /// The first servers are being looked for.
+    Starting,
+    /// Clients are accepted.
+    Serving,
+    /// The process is about to end.
+    Draining,
+}
+
 /// Shared by everything that runs.
 pub struct Running {
     fleet: Arc<Fleet>,
     registry: Arc<Registry>,
     current: Mutex<Current>,
-    draining: AtomicBool,
+    phase: AtomicU8,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -106,7 +120,7 @@ impl Running {
             }),
             registry,
             current: Mutex::new(current),
-            draining: AtomicBool::new(false),
+            phase: AtomicU8::new(Phase::Starting as u8),
             threads: Mutex::default(),
         });
         running.report_rings(&snapshot);
@@ -161,7 +175,10 @@ impl Running {
                 Ok::<(), io::Error>(())
             }));
             match outcome {
-                Ok(Ok(())) => return,
+                Ok(Ok(())) => {
+                    stats.beat.end();
+                    return;
+                }
                 Ok(Err(error)) => {
                     tracing::error!(worker = index, %error, "a worker failed; replacing it")
                 }
@@ -260,8 +277,9 @@ impl Running {
 
     /// Puts every pool's ring into the figures, and a new one into the log.
     fn report_rings(&self, snapshot: &Snapshot) {
+        self.registry
+            .keep_pools(|name| snapshot.pools.iter().any(|pool| pool.name == name));
         let mut pools = self.registry.pools();
-        pools.retain(|name, _| snapshot.pools.iter().any(|pool| pool.name == *name));
         let configured = |pool: &&PoolSnapshot| pool.role == Role::Configured;
         for pool in snapshot.pools.iter().filter(configured) {
             let figures = pools.entry(pool.name.clone()).or_default();
@@ -286,36 +304,43 @@ impl Running {
     /// # Errors
     /// A sentence for whoever asks.
     pub fn ready(&self) -> Result<(), String> {
-        if self.draining.load(Ordering::Relaxed) {
+        let phase = self.phase.load(Ordering::Relaxed);
+        if phase == Phase::Starting as u8 {
+            return Err("starting: the first servers are being looked for".to_owned());
+        }
+        if phase == Phase::Draining as u8 {
             return Err("draining: the process is about to end".to_owned());
         }
-        let empty: Vec<String> = self
-            .snapshot()
-            .pools
-            .iter()
-            .filter(|pool| pool.role == Role::Configured && pool.servers.is_empty())
-            .map(|pool| pool.name.clone())
-            .collect();
-        if !empty.is_empty() {
-            return Err(format!(
-                "no servers have been found yet for: {}",
-                empty.join(", ")
-            ));
+        let snapshot = self.snapshot();
+        let pools = snapshot.pools.iter();
+        let pools: Vec<&PoolSnapshot> = pools.filter(|p| p.role == Role::Configured).collect();
+        if pools.iter().all(|pool| pool.servers.is_empty()) {
+            let names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
+            let names = names.join(", ");
+            return Err(format!("no servers have been found yet for: {names}"));
         }
-        let servers = self.registry.servers();
-        let workers = self.fleet.members.len() as u64;
-        let down =
-            |s: &std::collections::BTreeMap<_, u64>| s.get("down").is_some_and(|n| *n >= workers);
-        if !servers.is_empty() && servers.values().all(down) {
+        let servers = self.registry.sums();
+        if !servers.is_empty() && servers.values().all(Sum::is_down) {
             return Err("no server is in service".to_owned());
         }
         Ok(())
     }
 
-    /// Takes leave of all clients; returns when they are gone or `limit` is over.
-    async fn drain(&self, limit: Duration) -> Ended {
-        self.draining.store(true, Ordering::Relaxed);
-        let until = Instant::now() + limit;
+    /// The figures for Prometheus.
+    pub fn metrics(&self) -> String {
+        self.registry.metrics(State {
+            ready: self.ready().is_ok(),
+            draining: self.phase.load(Ordering::Relaxed) == Phase::Draining as u8,
+        })
+    }
+
+    /// Clients are accepted, or no more are to be sent here.
+    fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// Takes leave of all clients; returns when they are gone or the time is over.
+    async fn drain(&self, until: Instant) -> Ended {
         for member in &self.fleet.members {
             member.tell(Command::Drain);
         }
@@ -349,4 +374,60 @@ fn seed(index: usize) -> u64 {
     nanos
         ^ (u64::from(std::process::id()) << 32)
         ^ (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+    use crate::stats::beat;
+
+    /// Waits for a moment; false after twenty seconds.
+    fn comes_true(condition: impl Fn() -> bool) -> bool {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !condition() {
+            if Instant::now() > end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        true
+    }
+
+    #[test]
+    fn a_worker_that_hangs_is_noticed_and_one_that_idles_is_not() {
+        let config = |port: u16| {
+            let text = format!("workers = 2\n[pools.a]\nservers = [\"127.0.0.1:{port}\"]");
+            parse("f", &text).unwrap().0
+        };
+        let running = Running::start(&config(1)).unwrap();
+        let registry = running.registry();
+        let limit = 3 * beat::PERIOD;
+        assert!(comes_true(|| registry.beats().count() == 2));
+        std::thread::sleep(limit + beat::PERIOD / 2);
+        assert_eq!(registry.alive(limit), Ok(()), "idle workers beat, too");
+        {
+            // A worker that learns of another server registers it, which has to wait now.
+            let _held = registry.locked();
+            for member in &running.fleet.members {
+                let snapshot = Arc::clone(&Current::new(&config(2)).unwrap().snapshot);
+                member.tell(Command::Apply(snapshot));
+            }
+            assert!(comes_true(|| registry.alive(limit).is_err()));
+            let why = registry.alive(limit).unwrap_err();
+            assert!(
+                why.starts_with("worker ") && why.contains("has not turned"),
+                "{why}"
+            );
+        }
+        assert!(comes_true(|| registry.alive(limit).is_ok()));
+        for member in &running.fleet.members {
+            member.tell(Command::Drain);
+        }
+        assert!(
+            comes_true(|| registry.beats().count() == 0),
+            "the end is no hang"
+        );
+        assert_eq!(registry.alive(Duration::ZERO), Ok(()));
+    }
 }

@@ -86,6 +86,7 @@ fn listener(listen: &Listen) -> String {
         }
         Listen::Tcp(addr) if addr.port() == 0 => format!("{addr}  (any free port)"),
         Listen::Tcp(addr) => addr.to_string(),
+        Listen::Shared(addr) => format!("{addr}  (shared with other processes: reuse_port)"),
         Listen::Unix { mode, .. } => format!("{listen}  (mode 0{mode:03o})"),
     }
 }

@@ -22,6 +22,9 @@ const MAX_SOCKET_PATH: usize = 107;
 pub enum Listen {
     /// A TCP address. `[::]` means every address of the machine, IPv4 and IPv6; that is also what `:5000` becomes.
     Tcp(SocketAddr),
+    /// A TCP address on which another process of the same user may listen, too (`SO_REUSEPORT`), so that one can take
+    /// over from another without a moment in which nobody listens.
+    Shared(SocketAddr),
     /// A unix socket.
     Unix {
         /// The path of the socket. A socket left there by an earlier process is replaced.
@@ -163,7 +166,7 @@ impl Listen {
     #[must_use]
     pub fn clashes(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Tcp(a), Self::Tcp(b)) => tcp_clash(*a, *b),
+            (Self::Tcp(a) | Self::Shared(a), Self::Tcp(b) | Self::Shared(b)) => tcp_clash(*a, *b),
             (Self::Unix { path: a, .. }, Self::Unix { path: b, .. }) => a == b,
             _ => false,
         }
@@ -183,7 +186,7 @@ fn tcp_clash(a: SocketAddr, b: SocketAddr) -> bool {
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(addr) => addr.fmt(f),
+            Self::Tcp(addr) | Self::Shared(addr) => addr.fmt(f),
             Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
         }
     }
@@ -416,6 +419,13 @@ mod tests {
             let error = text.parse::<Listen>().unwrap_err();
             assert!(error.to_string().contains(part), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn one_process_takes_a_shared_port_once() {
+        let addr = "127.0.0.1:1".parse().unwrap();
+        assert!(Listen::Shared(addr).clashes(&Listen::Shared(addr)));
+        assert!(Listen::Shared(addr).clashes(&listen("0.0.0.0:1")));
     }
 
     #[test]

@@ -61,8 +61,10 @@ pub struct Config {
     pub flush_all: bool,
     /// Whether a get that failed is answered as a miss rather than with an error. Updates always show the error.
     pub miss_on_get_errors: bool,
-    /// How long requests in flight may take to finish after SIGTERM.
+    /// How long the process may take to end after SIGTERM, in all.
     pub drain: Duration,
+    /// How long after SIGTERM clients are still accepted; shorter than `drain`, or zero.
+    pub shutdown_delay: Duration,
 }
 
 /// Servers among which keys are spread.
@@ -295,6 +297,7 @@ impl Config {
             flush_all: false,
             miss_on_get_errors: true,
             drain: Duration::from_secs(10),
+            shutdown_delay: Duration::ZERO,
         }
     }
 

@@ -24,6 +24,11 @@ pub(super) fn config(config: &Config) -> String {
     line(&mut text, "flush_all", config.flush_all);
     line(&mut text, "miss_on_get_errors", config.miss_on_get_errors);
     line(&mut text, "drain", quoted(&show_duration(config.drain)));
+    line(
+        &mut text,
+        "shutdown_delay",
+        quoted(&show_duration(config.shutdown_delay)),
+    );
     line(&mut text, "route", route(config, &config.route));
     for one in &config.pools {
         pool(&mut text, one, &config.pools);
@@ -207,6 +212,12 @@ fn line(text: &mut String, key: &str, value: impl std::fmt::Display) {
 fn listener(listen: &Listen) -> String {
     match listen {
         Listen::Tcp(addr) => quoted(&addr.to_string()),
+        Listen::Shared(addr) => {
+            format!(
+                "{{ tcp = {}, reuse_port = true }}",
+                quoted(&addr.to_string())
+            )
+        }
         Listen::Unix { path, mode } => {
             format!(
                 "{{ unix = {}, mode = \"0{mode:03o}\" }}",

@@ -74,7 +74,7 @@ pub const ROOT: Section = Section {
             "listen",
             "address or list of addresses",
             "[\"127.0.0.1:5000\"]",
-            "Where clients connect: `\"127.0.0.1:5000\"`, `\"[::1]:5000\"`, `\":5000\"` (every address, IPv4 and IPv6), `\"unix:/run/ringroad.sock\"`, or a table to give the unix socket a mode. Port 0 takes any free port. A change needs a restart.",
+            "Where clients connect: `\"127.0.0.1:5000\"`, `\"[::1]:5000\"`, `\":5000\"` (every address, IPv4 and IPv6), `\"unix:/run/ringroad.sock\"`, or a table to give the unix socket a mode or to share the port. Port 0 takes any free port. A change needs a restart.",
         ),
         key(
             "workers",
@@ -104,7 +104,13 @@ pub const ROOT: Section = Section {
             "drain",
             "duration up to 1h",
             "\"10s\"",
-            "After SIGTERM: how long requests in flight may take to finish.",
+            "After SIGTERM: how long it may take until the process ends, `shutdown_delay` and the requests in flight included.",
+        ),
+        key(
+            "shutdown_delay",
+            "duration up to 1h",
+            "\"0s\"",
+            "After SIGTERM: how long clients are still accepted and served, while `/readyz` says no. For where those who send clients here learn of that with a delay, as on Kubernetes; shorter than `drain`.",
         ),
         key(
             "pools",
@@ -139,12 +145,29 @@ pub const LISTEN: Section = Section {
     heading: "an entry of `listen` as a table",
     within: "in a listener",
     keys: &[
-        key("unix", "path", "required", "The path of the unix socket."),
+        key(
+            "unix",
+            "path",
+            "required, or `tcp`",
+            "The path of the unix socket.",
+        ),
         key(
             "mode",
             "octal permissions",
             "\"0700\"",
-            "Who may connect: `\"0700\"` the same user, `\"0770\"` the group too, `\"0777\"` everybody.",
+            "Who may connect: `\"0700\"` the same user, `\"0770\"` the group too, `\"0777\"` everybody. With `unix` only.",
+        ),
+        key(
+            "tcp",
+            "address",
+            "required, or `unix`",
+            "A TCP address, as in the short form.",
+        ),
+        key(
+            "reuse_port",
+            "true or false",
+            "false",
+            "Whether another process of the same user may listen there too (`SO_REUSEPORT`), so that a new ringroad takes over from one that ends and no client is refused. With `tcp` only.",
         ),
     ],
 };

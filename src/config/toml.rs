@@ -86,6 +86,28 @@ fn root(report: &mut Report<'_>, document: &DeTable<'_>) -> Option<Config> {
     table.bool(report, "miss_on_get_errors", &mut miss_on_get_errors);
     let mut drain = Duration::from_secs(10);
     table.duration(report, "drain", Duration::ZERO..=HOUR, &mut drain);
+    let mut shutdown_delay = Duration::ZERO;
+    table.duration(
+        report,
+        "shutdown_delay",
+        Duration::ZERO..=HOUR,
+        &mut shutdown_delay,
+    );
+    if let Some(entry) = table.get("shutdown_delay")
+        && !shutdown_delay.is_zero()
+        && shutdown_delay >= drain
+    {
+        let drain = super::units::show_duration(drain);
+        report
+            .error(
+                entry.place(),
+                format!(
+                    "`shutdown_delay` leaves no time of the {drain} that `drain` gives the whole"
+                ),
+            )
+            .label(format!("must be shorter than {drain}"))
+            .with_help("requests in flight are finished in what is left of `drain` after it");
+    }
     let workers = table
         .get("workers")
         .and_then(|entry| workers(report, &entry));
@@ -107,6 +129,7 @@ fn root(report: &mut Report<'_>, document: &DeTable<'_>) -> Option<Config> {
         flush_all,
         miss_on_get_errors,
         drain,
+        shutdown_delay,
     })
 }
 
@@ -162,7 +185,7 @@ fn clash(
         error.label("given twice");
     } else if [one, other]
         .iter()
-        .any(|l| matches!(l, Listen::Tcp(addr) if addr.ip().is_unspecified() && addr.is_ipv6()))
+        .any(|l| matches!(l, Listen::Tcp(addr) | Listen::Shared(addr) if addr.ip().is_unspecified() && addr.is_ipv6()))
     {
         error
             .label("keep one of the two")
@@ -183,6 +206,17 @@ fn listener(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<Listen> {
         };
     };
     let table = entry.table(report, &schema::LISTEN)?;
+    let mut shared = false;
+    table.bool(report, "reuse_port", &mut shared);
+    if let Some(tcp) = table.get("tcp") {
+        return tcp_listener(report, &table, &tcp, shared);
+    }
+    if shared && let Some(shared) = table.get("reuse_port") {
+        report
+            .error(shared.place(), "`reuse_port` goes with `tcp`")
+            .label("two processes can't share a unix socket");
+        return None;
+    }
     let mode = table.get("mode").map(|entry| mode(report, &entry));
     let path = table.require(report, "unix", "unix = \"/run/ringroad.sock\"")?;
     let text = path.string(report, "a path")?;
@@ -195,8 +229,45 @@ fn listener(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<Listen> {
             let mode = mode.unwrap_or(Some(default))?;
             Some(Listen::Unix { path, mode })
         }
-        Ok(Listen::Tcp(_)) => None,
+        Ok(Listen::Tcp(_) | Listen::Shared(_)) => None,
         Err(error) => address_error(report, &path, text, &error),
+    }
+}
+
+fn tcp_listener(
+    report: &mut Report<'_>,
+    table: &Table<'_, '_>,
+    tcp: &Entry<'_, '_>,
+    shared: bool,
+) -> Option<Listen> {
+    for (key, why) in [
+        ("unix", "a listener is one or the other"),
+        ("mode", "only a unix socket has a mode"),
+    ] {
+        if let Some(other) = table.get(key) {
+            report
+                .error(other.place(), format!("`{key}` does not go with `tcp`"))
+                .label(why);
+            return None;
+        }
+    }
+    let text = tcp.string(report, "an address such as \"127.0.0.1:5000\"")?;
+    match text.parse() {
+        Ok(Listen::Tcp(addr)) if shared && addr.port() == 0 => {
+            report
+                .error(tcp.place(), "port 0 can't be shared")
+                .label("is any free port, so no other process takes the same");
+            None
+        }
+        Ok(Listen::Tcp(addr)) if shared => Some(Listen::Shared(addr)),
+        Ok(listen @ Listen::Tcp(_)) => Some(listen),
+        Ok(_) => {
+            report
+                .error(tcp.place(), "this is a unix socket")
+                .label("write unix = \"/run/ringroad.sock\", without `tcp`");
+            None
+        }
+        Err(error) => address_error(report, tcp, text, &error),
     }
 }
 
@@ -377,7 +448,7 @@ fn admin(report: &mut Report<'_>, root: &Table<'_, '_>, listeners: &[Placed]) ->
     let text = entry.string(report, "an address such as \"127.0.0.1:5001\"")?;
     let listen = match text.parse() {
         Ok(listen @ Listen::Tcp(_)) => listen,
-        Ok(Listen::Unix { .. }) => {
+        Ok(Listen::Unix { .. } | Listen::Shared(_)) => {
             report
                 .error(entry.place(), "the admin port can't be a unix socket")
                 .label("write \"127.0.0.1:5001\"");
@@ -400,7 +471,7 @@ fn admin(report: &mut Report<'_>, root: &Table<'_, '_>, listeners: &[Placed]) ->
     }
     match listen {
         Listen::Tcp(listen) => Some(Admin { listen }),
-        Listen::Unix { .. } => None,
+        Listen::Unix { .. } | Listen::Shared(_) => None,
     }
 }
 

@@ -3,7 +3,13 @@
 //! Each counter has one writer, its worker, so counting is a load and a store, never a locked instruction.
 //! Readers add up the workers; what they see may be a moment old, never torn.
 
+pub mod beat;
+pub mod latency;
+pub mod metrics;
+mod process;
+pub mod prometheus;
 pub mod report;
+pub mod servers;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -51,12 +57,14 @@ impl Counter {
 }
 
 macro_rules! counters {
-    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])* $field:ident),* $(,)? }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])* $field:ident),* $(,)? }
+        $(and { $($(#[doc = $more_doc:literal])* $more:ident: $kind:ty),* $(,)? })?) => {
         $(#[$meta])*
         #[derive(Debug, Default)]
         #[repr(align(128))]
         pub struct $name {
             $($(#[doc = $doc])* pub $field: Counter,)*
+            $($($(#[doc = $more_doc])* pub $more: $kind,)*)?
         }
 
         impl $name {
@@ -167,6 +175,11 @@ counters! {
         connections,
         /// Requests waiting for an answer.
         waiting,
+        /// Bytes waiting to be sent.
+        unsent_bytes,
+    } and {
+        /// How long it took to answer.
+        latency: latency::Latency,
     }
 }
 

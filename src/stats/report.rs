@@ -5,13 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::broadcast;
 
 use super::Destination;
+use super::beat::Beat;
+pub use super::process::cpu_seconds;
+use super::servers::{Id, Servers, Sum};
 use crate::config::ServerAddr;
 use crate::upstream::owed::{Debts, Owed};
 use crate::worker::core::{Local, Stats};
@@ -27,12 +30,20 @@ const TROUBLES: usize = 256;
 #[derive(Debug)]
 pub struct Registry {
     started: Instant,
-    workers: Vec<Arc<Stats>>,
-    destinations: Mutex<Vec<(String, Arc<Destination>)>>,
+    /// Milliseconds since 1970.
+    pub(super) started_at: u64,
+    pub(super) workers: Vec<Arc<Stats>>,
+    /// The sign of life of the thread that accepts clients and looks after the others.
+    pub control: Beat,
+    pub(super) servers: Mutex<Servers>,
     /// Configurations applied since the start.
     pub reloads: AtomicU64,
     /// Configurations refused since the start.
     pub failed_reloads: AtomicU64,
+    /// When a configuration was last applied, the one of the start included, in milliseconds since 1970.
+    applied_at: AtomicU64,
+    /// Whether the last attempt to apply one failed.
+    last_failed: AtomicBool,
     /// Workers that were replaced after a panic.
     pub replaced_workers: AtomicU64,
     /// The most clients.
@@ -68,21 +79,25 @@ pub struct Discovery {
 }
 
 impl Pool {
+    /// Seconds since the source that has not answered for longest last did; unknown if one never did.
+    pub(super) fn discovery_age(&self) -> Option<f64> {
+        let answered = self.discovery.as_ref()?.answered.iter();
+        let ages = answered.map(|at| at.map(|at| at.elapsed().as_secs_f64()));
+        ages.collect::<Option<Vec<_>>>()?
+            .into_iter()
+            .reduce(f64::max)
+    }
+
     fn values(&self) -> BTreeMap<String, String> {
         let mut values = BTreeMap::from([("servers".to_owned(), self.servers.to_string())]);
         if let Some(digest) = self.digest {
             values.insert("ring_digest".to_owned(), format!("{digest:016x}"));
         }
         if let Some(discovery) = &self.discovery {
-            let ages = discovery
-                .answered
-                .iter()
-                .map(|at| at.map(|at| at.elapsed()));
-            // The oldest; that of a source that never answered is unknown.
-            let age = ages
-                .collect::<Option<Vec<_>>>()
-                .and_then(|ages| ages.into_iter().max());
-            let age = age.map_or("-1".to_owned(), |age| age.as_secs().to_string());
+            // That of a source that never answered is unknown.
+            let age = self
+                .discovery_age()
+                .map_or("-1".to_owned(), |age| (age as u64).to_string());
             values.insert("discovery_age_seconds".to_owned(), age);
             values.insert("absent".to_owned(), discovery.absent.to_string());
             for (what, count) in &discovery.counts {
@@ -98,10 +113,14 @@ impl Registry {
     pub fn new(workers: usize) -> Registry {
         Registry {
             started: Instant::now(),
+            started_at: wall_ms(),
             workers: (0..workers).map(|_| Arc::default()).collect(),
-            destinations: Mutex::default(),
+            control: Beat::default(),
+            servers: Mutex::default(),
             reloads: AtomicU64::new(0),
             failed_reloads: AtomicU64::new(0),
+            applied_at: AtomicU64::new(wall_ms()),
+            last_failed: AtomicBool::new(false),
             replaced_workers: AtomicU64::new(0),
             max_connections: AtomicU64::new(0),
             pools: Mutex::default(),
@@ -115,10 +134,54 @@ impl Registry {
         self.workers.get(index).map(Arc::clone)
     }
 
-    fn destinations(&self) -> MutexGuard<'_, Vec<(String, Arc<Destination>)>> {
-        self.destinations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn locked(&self) -> MutexGuard<'_, Servers> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Only these pools are there from now on.
+    pub fn keep_pools(&self, there: impl Fn(&str) -> bool) {
+        self.pools().retain(|name, _| there(name));
+        self.locked().keep_pools(there);
+    }
+
+    /// A configuration was applied, or refused.
+    pub fn reloaded(&self, applied: bool) {
+        let count = if applied {
+            self.applied_at.store(wall_ms(), Ordering::Relaxed);
+            &self.reloads
+        } else {
+            &self.failed_reloads
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.last_failed.store(!applied, Ordering::Relaxed);
+    }
+
+    /// When a configuration was last applied, in seconds since 1970, and whether the last attempt succeeded.
+    pub(super) fn last_reload(&self) -> (f64, bool) {
+        let at = self.applied_at.load(Ordering::Relaxed) as f64 / 1e3;
+        (at, !self.last_failed.load(Ordering::Relaxed))
+    }
+
+    /// Whether each thread that serves has beaten within `limit`; if not, which one hangs.
+    ///
+    /// # Errors
+    /// A sentence for whoever asks.
+    pub fn alive(&self, limit: Duration) -> Result<(), String> {
+        for (name, age) in self.beats() {
+            if age > limit {
+                return Err(format!("{name} has not turned for {} s", age.as_secs()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The threads that run, and how long ago each beat.
+    pub(crate) fn beats(&self) -> impl Iterator<Item = (String, Duration)> {
+        let workers = self.workers.iter().enumerate();
+        let workers = workers.map(|(index, stats)| (format!("worker {index}"), stats.beat.age()));
+        std::iter::once(("the control thread".to_owned(), self.control.age()))
+            .chain(workers)
+            .filter_map(|(name, age)| Some((name, age?)))
     }
 
     /// What is known of each pool, to be changed.
@@ -161,12 +224,17 @@ impl Registry {
         totals
     }
 
+    /// What was counted for each server of each pool, added up over the workers.
+    pub fn sums(&self) -> BTreeMap<Id, Sum> {
+        self.locked().sums()
+    }
+
     /// Each server's figures added up over the workers, by the server's name.
     pub fn servers(&self) -> BTreeMap<String, BTreeMap<&'static str, u64>> {
         let mut servers: BTreeMap<String, BTreeMap<&'static str, u64>> = BTreeMap::new();
-        for (name, figures) in self.destinations().iter() {
-            let server = servers.entry(name.clone()).or_default();
-            for (name, value) in figures.values() {
+        for (id, sum) in self.locked().sums() {
+            let server = servers.entry(id.server).or_default();
+            for (name, value) in sum.figures {
                 *server.entry(name).or_default() += value;
             }
         }
@@ -340,29 +408,6 @@ impl Registry {
     }
 }
 
-/// CPU seconds of this process, user and system, from the kernel's books; zeros where there are none.
-pub fn cpu_seconds() -> (f64, f64) {
-    let Ok(text) = std::fs::read_to_string("/proc/self/stat") else {
-        return (0.0, 0.0);
-    };
-    // The command's name may hold spaces; everything after its closing bracket is numbers.
-    let fields: Vec<&str> = text
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect();
-    let ticks = |i: usize| -> f64 {
-        fields
-            .get(i)
-            .and_then(|f| f.parse::<f64>().ok())
-            .unwrap_or(0.0)
-            // Linux counts these in hundredths everywhere.
-            / 100.0
-    };
-    (ticks(11), ticks(12))
-}
-
 /// A worker's way to the registry. What it reported is taken out when it is dropped, so that a worker that
 /// was replaced leaves nothing behind.
 #[derive(Debug)]
@@ -390,11 +435,13 @@ impl Local for Reporter {
         self.registry.answer(args, out);
     }
 
-    fn opened(&mut self, name: &str, figures: Arc<Destination>) {
+    fn opened(&mut self, pool: &str, name: &str, figures: Arc<Destination>) {
         self.mine.push(Arc::clone(&figures));
-        self.registry
-            .destinations()
-            .push((name.to_owned(), figures));
+        let id = Id {
+            pool: pool.to_owned(),
+            server: name.to_owned(),
+        };
+        self.registry.locked().open(id, figures);
     }
 
     fn troubled(&mut self, name: &str) {
@@ -408,17 +455,25 @@ impl Local for Reporter {
     fn closed(&mut self, figures: &Arc<Destination>) {
         self.mine.retain(|known| !Arc::ptr_eq(known, figures));
         self.registry
-            .destinations()
-            .retain(|(_, known)| !Arc::ptr_eq(known, figures));
+            .locked()
+            .close(|known| Arc::ptr_eq(known, figures));
     }
 }
 
 impl Drop for Reporter {
     fn drop(&mut self) {
+        let mine = &self.mine;
         self.registry
-            .destinations()
-            .retain(|(_, known)| !self.mine.iter().any(|mine| Arc::ptr_eq(known, mine)));
+            .locked()
+            .close(|known| mine.iter().any(|mine| Arc::ptr_eq(known, mine)));
     }
+}
+
+/// Milliseconds since 1970.
+fn wall_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis() as u64)
 }
 
 #[cfg(test)]

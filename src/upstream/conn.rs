@@ -18,6 +18,7 @@ use std::collections::VecDeque;
 use super::keys::{KeyLog, KeyRef};
 pub use super::types::{Asking, Broken, Class, ReplyKind, Sink, Ticket};
 use crate::protocol::request::GetCommand;
+use crate::stats::latency::Timing;
 use crate::worker::buf::{Buf, BufPool, Lent};
 
 /// Values up to this many bytes are delivered whole; larger ones are passed on while they arrive.
@@ -51,6 +52,9 @@ pub(super) struct Entry {
     pub(super) shape: Shape,
     /// Slots still without an answer.
     pub(super) slots: u32,
+    /// Slots that it had.
+    pub(super) asked: u32,
+    pub(super) timing: Timing,
     /// When its requests give up, in the caller's microseconds.
     pub(super) deadline: u64,
     pub(super) tombstone: bool,
@@ -167,7 +171,11 @@ impl Conn {
         &mut self,
         (command, exptime): (GetCommand, i32),
         key: &[u8],
-        Asking { to, deadline }: Asking,
+        Asking {
+            to,
+            since,
+            deadline,
+        }: Asking,
         coalesce: bool,
         pool: &mut BufPool,
     ) -> bool {
@@ -187,6 +195,14 @@ impl Conn {
             self.entries.push_back(Entry {
                 shape: Shape::Get(command),
                 slots: 1,
+                asked: 1,
+                timing: Timing::new(
+                    match command.touches() {
+                        true => b"gat ",
+                        false => b"get ",
+                    },
+                    since,
+                ),
                 deadline,
                 tombstone: false,
                 tracked: false,
@@ -236,6 +252,7 @@ impl Conn {
         out.extend_from_slice(key);
         open.keys += 1;
         entry.slots += 1;
+        entry.asked += 1;
         true
     }
 
@@ -248,7 +265,11 @@ impl Conn {
         head: &[u8],
         (block, lent): (&[u8], Option<&Lent>),
         guard: &[u8],
-        Asking { to, deadline }: Asking,
+        Asking {
+            to,
+            since,
+            deadline,
+        }: Asking,
         pool: &mut BufPool,
     ) {
         self.seal(pool);
@@ -260,6 +281,8 @@ impl Conn {
         self.entries.push_back(Entry {
             shape: Shape::Line(class),
             slots: 1,
+            asked: 1,
+            timing: Timing::new(head, since),
             deadline,
             tombstone: false,
             tracked: false,
@@ -293,6 +316,8 @@ impl Conn {
         self.entries.push_front(Entry {
             shape: Shape::Probe,
             slots: 1,
+            asked: 0,
+            timing: Timing::default(),
             deadline,
             tombstone: false,
             tracked: false,
@@ -341,9 +366,14 @@ impl Conn {
         }
     }
 
-    /// Makes tombstones of the entries that are due at `now`; calls `give_up` for each request in them.
-    /// Returns how many entries were due.
-    pub fn expire(&mut self, now: u64, mut give_up: impl FnMut(Ticket)) -> usize {
+    /// Makes tombstones of the entries that are due at `now`; calls `give_up` for each request in them and `late`
+    /// for each entry with the number of its requests. Returns how many entries were due.
+    pub fn expire(
+        &mut self,
+        now: u64,
+        mut give_up: impl FnMut(Ticket),
+        mut late: impl FnMut(Timing, u32),
+    ) -> usize {
         let mut slot = 0;
         let mut due = 0;
         for (place, entry) in self.entries.iter_mut().enumerate() {
@@ -356,6 +386,7 @@ impl Conn {
             if is_due && !entry.tombstone {
                 entry.tombstone = true;
                 due += 1;
+                late(entry.timing, entry.asked);
                 for waiting in self.slots.iter_mut().skip(slot).take(entry.slots as usize) {
                     give_up(std::mem::replace(&mut waiting.to, Ticket::NOBODY));
                 }

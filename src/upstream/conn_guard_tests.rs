@@ -194,6 +194,6 @@ fn a_late_reply_is_checked_like_any_other() {
     let mut b = Bench::default();
     b.get(1, "a");
     b.flush();
-    b.conn.expire(SECOND, |_| {});
+    b.conn.expire(SECOND, |_| {}, |_, _| {});
     assert_eq!(b.receive(b"VALUE b 0 1\r\nx\r\n"), Err(Broken::WrongKey));
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::stats::latency::Family;
 
 #[path = "conn_guard_tests.rs"]
 mod guard;
@@ -11,6 +12,8 @@ struct Heard {
     said: Vec<String>,
     /// Bytes of the large value that is arriving.
     streamed: usize,
+    /// Of requests that were answered: family, how long they had waited at 9, how many.
+    timed: Vec<(Family, u64, u32)>,
 }
 
 impl Heard {
@@ -49,6 +52,10 @@ impl Sink for Heard {
     fn ready(&mut self) {
         self.note(Ticket::NOBODY, "ready", b"");
     }
+    fn timed(&mut self, timing: Timing, requests: u32) {
+        self.timed
+            .push((timing.family(), timing.waited(9), requests));
+    }
 }
 
 /// A connection with everything around it.
@@ -74,6 +81,7 @@ impl Bench {
     fn get_as(&mut self, to: Ticket, command: GetCommand, key: &str, coalesce: bool) -> bool {
         let asking = Asking {
             to,
+            since: 7,
             deadline: SECOND,
         };
         let command = (command, 60);
@@ -93,6 +101,7 @@ impl Bench {
     fn command_until(&mut self, request: u32, class: Class, head: &str, opaque: &str, until: u64) {
         let asking = Asking {
             to: ticket(request, 0),
+            since: 8,
             deadline: until,
         };
         let (head, opaque) = (head.as_bytes(), opaque.as_bytes());
@@ -153,6 +162,7 @@ fn keys_that_are_touched_for_different_times_do_not_share_a_line() {
     let mut bench = Bench::default();
     let asking = Asking {
         to: ticket(1, 0),
+        since: 9,
         deadline: SECOND,
     };
     for (key, exptime, new_line) in [("a", 60, true), ("b", 60, false), ("c", 5, true)] {
@@ -354,6 +364,40 @@ fn a_large_value_is_passed_on_while_it_arrives() {
 }
 
 #[test]
+fn answers_are_timed_by_command_line_and_late_ones_are_not_timed_again() {
+    let mut b = Bench::default();
+    b.get(1, "a");
+    b.get(2, "b");
+    b.get(3, "c");
+    b.command(4, Class::Store, "set d 0 0 1\r\n", "");
+    for (command, n) in [("mg", 5), ("ms", 6), ("md", 7), ("ma", 8)] {
+        let head = format!("{command} e O{n}\r\n");
+        b.command(n, Class::Meta { own_opaque: false }, &head, &n.to_string());
+    }
+    b.get_as(ticket(9, 0), GetCommand::Gat, "f", true);
+    b.flush();
+    b.receive(b"VALUE b 0 1\r\nx\r\n").unwrap();
+    assert_eq!(b.heard.timed, [], "the line has no end yet");
+    b.receive(b"END\r\nSTORED\r\nEN\r\nHD O6\r\nHD O7\r\nHD O8\r\n")
+        .unwrap();
+    let want = [
+        (Family::Get, 2, 3),
+        (Family::Set, 1, 1),
+        (Family::Get, 1, 1),
+        (Family::Set, 1, 1),
+        (Family::Delete, 1, 1),
+        (Family::Arith, 1, 1),
+    ];
+    assert_eq!(std::mem::take(&mut b.heard.timed), want);
+    let mut late = Vec::new();
+    b.conn
+        .expire(SECOND, |_| {}, |timing, n| late.push((timing.family(), n)));
+    assert_eq!(late, [(Family::Touch, 1)]);
+    b.receive(b"END\r\n").unwrap();
+    assert_eq!(b.heard.timed, []);
+}
+
+#[test]
 fn a_late_reply_is_recognised_and_thrown_away() {
     let mut b = Bench::default();
     b.get(1, "a");
@@ -362,9 +406,18 @@ fn a_late_reply_is_recognised_and_thrown_away() {
     b.command_until(3, Class::Delete, "delete c\r\n", "", 2 * SECOND);
     b.flush();
     let mut given_up = Vec::new();
-    assert_eq!(b.conn.expire(SECOND, |to| given_up.push(to.request)), 1);
+    let mut late = Vec::new();
+    let given = |to: Ticket| given_up.push(to.request);
+    let due = b
+        .conn
+        .expire(SECOND, given, |timing, n| late.push((timing.waited(9), n)));
+    assert_eq!(due, 1);
     assert_eq!(given_up, [1, 2]);
-    assert_eq!(b.conn.expire(SECOND, |_| panic!("said twice")), 0);
+    assert_eq!(late, [(2, 2)]);
+    assert_eq!(
+        b.conn.expire(SECOND, |_| panic!("said twice"), |_, _| {}),
+        0
+    );
     assert_eq!(b.conn.waiting(), 3, "tombstones keep their place");
     assert!(!b.conn.is_idle());
     b.receive(b"VALUE a 0 1\r\nx\r\nEND\r\nDELETED\r\n")
@@ -384,7 +437,7 @@ fn a_late_reply_is_recognised_and_thrown_away() {
 fn nothing_joins_a_batch_that_has_timed_out() {
     let mut b = Bench::default();
     b.get(1, "a");
-    b.conn.expire(SECOND, |_| {});
+    b.conn.expire(SECOND, |_| {}, |_, _| {});
     assert!(b.get(2, "b"), "a line of its own");
     assert_eq!(b.flush(), "get a|get b|");
 }
@@ -395,7 +448,7 @@ fn a_first_answer_that_stays_out_for_another_timeout_makes_the_connection_stuck(
     b.get(1, "a");
     b.flush();
     assert_eq!(b.conn.next_event(Some(SECOND)), Some(SECOND));
-    b.conn.expire(SECOND, |_| {});
+    b.conn.expire(SECOND, |_| {}, |_, _| {});
     assert_eq!(b.conn.next_event(Some(SECOND)), Some(2 * SECOND));
     assert!(!b.conn.stuck_since(SECOND - 1));
     assert!(b.conn.stuck_since(SECOND));
@@ -417,7 +470,7 @@ fn expiring_leaves_nothing_that_is_due() {
             b.command_until(2, Class::Delete, "delete b\r\n", "", SECOND + 10);
             b.flush();
             if timed_out {
-                b.conn.expire(SECOND, |_| {});
+                b.conn.expire(SECOND, |_| {}, |_, _| {});
             }
             // The value goes on arriving, so the first entry has more time, but those behind it have not.
             b.receive(large.as_bytes()).unwrap();
@@ -428,7 +481,8 @@ fn expiring_leaves_nothing_that_is_due() {
             }
             let now = SECOND + 20;
             let mut given_up = Vec::new();
-            b.conn.expire(now, |to| given_up.push(to.request));
+            b.conn
+                .expire(now, |to| given_up.push(to.request), |_, _| {});
             assert_eq!(given_up, [2], "it has its own deadline");
             assert!(b.conn.next_event(Some(SECOND)).unwrap() > now);
         }
@@ -467,7 +521,8 @@ fn a_probe_is_no_request_that_times_out() {
     b.get(1, "a");
     assert_eq!(b.conn.next_event(Some(SECOND)), Some(SECOND));
     let mut given_up = Vec::new();
-    b.conn.expire(SECOND, |to| given_up.push(to.request));
+    b.conn
+        .expire(SECOND, |to| given_up.push(to.request), |_, _| {});
     assert_eq!(given_up, [1]);
     b.receive(b"VERSION 1\r\n").unwrap();
     assert_eq!(b.heard(), ["nobody ready"]);
@@ -477,7 +532,7 @@ fn a_probe_is_no_request_that_times_out() {
 fn what_times_out_before_the_connection_is_there_is_overdue_only_from_then_on() {
     let mut b = Bench::default();
     b.get(1, "a");
-    b.conn.expire(SECOND, |_| {});
+    b.conn.expire(SECOND, |_| {}, |_, _| {});
     assert_eq!(
         b.conn.next_event(None),
         None,
@@ -495,7 +550,7 @@ fn breaking_off_returns_exactly_those_without_an_answer() {
     let mut b = Bench::default();
     b.get(1, "late");
     b.flush();
-    b.conn.expire(SECOND, |_| {});
+    b.conn.expire(SECOND, |_| {}, |_, _| {});
     for (request, key) in [(2, "a"), (3, "b"), (4, "c")] {
         b.get_as(ticket(request, 0), GetCommand::Gets, key, true);
     }

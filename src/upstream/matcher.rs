@@ -118,7 +118,7 @@ impl Conn {
             Kind::Unknown => return Err(Broken::Garbage),
             _ => return Err(Broken::WrongKind),
         }
-        self.entries.pop_front();
+        self.completed(sink);
         Ok(used)
     }
 
@@ -154,13 +154,26 @@ impl Conn {
     }
 
     /// The first entry, a command's, has its answer.
-    fn line_answered(&mut self) {
+    fn line_answered(&mut self, sink: &mut impl Sink) {
         self.answered();
-        if let Some(entry) = self.entries.pop_front()
-            && entry.tracked
-        {
+        if self.completed(sink) {
             self.updates.pop_front();
         }
+    }
+
+    /// The first entry has its answer. One that has been given up was counted then. Returns whether it was an update
+    /// that is kept track of.
+    #[inline(always)] // It is done for every command, and is little.
+    fn completed(&mut self, sink: &mut impl Sink) -> bool {
+        let Some(entry) = self.entries.front() else {
+            return false;
+        };
+        if !entry.tombstone {
+            sink.timed(entry.timing, entry.asked);
+        }
+        let tracked = entry.tracked;
+        self.entries.pop_front();
+        tracked
     }
 
     fn uptime_reply(&mut self, buf: &[u8], sink: &mut impl Sink) -> Result<usize, Broken> {
@@ -190,7 +203,7 @@ impl Conn {
             _ => return Err(Broken::WrongKind),
         }
         self.uptime = None;
-        self.line_answered();
+        self.line_answered(sink);
         Ok(used)
     }
 
@@ -210,7 +223,7 @@ impl Conn {
         let kind = response::kind(line);
         if kind.is_error() {
             sink.error(slot.to, buf.get(..used).unwrap_or_default());
-            self.line_answered();
+            self.line_answered(sink);
             return Ok(used);
         }
         if kind == Kind::Unknown {
@@ -268,7 +281,7 @@ impl Conn {
         } else {
             sink.reply(slot.to, ReplyKind::Line(kind), bytes);
         }
-        self.line_answered();
+        self.line_answered(sink);
         Ok(total)
     }
 
@@ -316,7 +329,7 @@ impl Conn {
                 })
             );
             match line {
-                true => self.line_answered(),
+                true => self.line_answered(sink),
                 false => self.answered(),
             }
         }

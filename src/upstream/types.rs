@@ -1,6 +1,7 @@
 //! What passes between a connection and those who use it.
 
 use crate::protocol::response::Kind;
+use crate::stats::latency::Timing;
 
 /// Who gets the answer; this module only carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,8 @@ impl Ticket {
 pub struct Asking {
     /// Who gets the answer.
     pub to: Ticket,
+    /// When it was queued, in the caller's microseconds.
+    pub since: u64,
     /// When it gives up, in the caller's microseconds.
     pub deadline: u64,
 }
@@ -82,6 +85,8 @@ pub trait Sink {
     fn error(&mut self, to: Ticket, line: &[u8]);
     /// The connection's own `version` was answered.
     fn ready(&mut self);
+    /// So many requests, which were queued together, have all been answered.
+    fn timed(&mut self, timing: Timing, requests: u32);
 }
 
 /// What a complete reply is.

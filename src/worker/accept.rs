@@ -76,7 +76,12 @@ impl Fleet {
 #[derive(Debug)]
 pub enum Listener {
     /// TCP.
-    Tcp(TcpListener),
+    Tcp {
+        /// The socket.
+        listener: TcpListener,
+        /// Whether other processes may listen at the same address.
+        shared: bool,
+    },
     /// A unix socket.
     Unix(UnixListener),
 }
@@ -84,20 +89,93 @@ pub enum Listener {
 impl Listener {
     async fn accept(&self) -> std::io::Result<Socket> {
         Ok(match self {
-            Listener::Tcp(listener) => {
+            Listener::Tcp { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
-                // Replies are written whole; waiting for more to send would only delay them.
-                stream.set_nodelay(true)?;
-                // A client whose machine has vanished gives its place back some day.
-                socket2::SockRef::from(&stream).set_tcp_keepalive(
-                    &socket2::TcpKeepalive::new()
-                        .with_time(Duration::from_secs(60))
-                        .with_interval(Duration::from_secs(15)),
-                )?;
-                Socket::Tcp(stream.into_std()?)
+                tcp(stream.into_std()?)?
             }
             Listener::Unix(listener) => Socket::Unix(listener.accept().await?.0.into_std()?),
         })
+    }
+
+    /// Has the kernel give new clients to the other process that listens here, if there is one.
+    fn steer_away(&self) {
+        #[cfg(target_os = "linux")]
+        if let Listener::Tcp {
+            listener,
+            shared: true,
+        } = self
+        {
+            steering::to_the_second(listener);
+        }
+    }
+
+    /// Closes it, after accepting everybody who has connected. Without a pause between the two: who connects in one
+    /// would be reset.
+    fn close(self, fleet: &Fleet) -> std::io::Result<()> {
+        match self {
+            Listener::Tcp { listener, .. } => {
+                let listener = listener.into_std()?;
+                while !fleet.is_full()
+                    && let Ok((stream, _)) = listener.accept()
+                {
+                    stream.set_nonblocking(true)?;
+                    fleet.hand_over(tcp(stream)?);
+                }
+            }
+            Listener::Unix(listener) => {
+                let listener = listener.into_std()?;
+                while !fleet.is_full()
+                    && let Ok((stream, _)) = listener.accept()
+                {
+                    stream.set_nonblocking(true)?;
+                    fleet.hand_over(Socket::Unix(stream));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A client's socket as it should be.
+fn tcp(stream: std::net::TcpStream) -> std::io::Result<Socket> {
+    // Replies are written whole; waiting for more to send would only delay them.
+    stream.set_nodelay(true)?;
+    // A client whose machine has vanished gives its place back some day.
+    socket2::SockRef::from(&stream).set_tcp_keepalive(
+        &socket2::TcpKeepalive::new()
+            .with_time(Duration::from_secs(60))
+            .with_interval(Duration::from_secs(15)),
+    )?;
+    Ok(Socket::Tcp(stream))
+}
+
+/// Which of several sockets that listen at one address the kernel gives a new client to. By default it goes by a hash of
+/// the client's address; a program that is attached to any of the sockets decides for all.
+#[cfg(target_os = "linux")]
+mod steering {
+    use std::os::fd::AsFd;
+
+    use nix::libc::{BPF_K, BPF_RET, sock_filter, sock_fprog};
+    use nix::sys::socket::{setsockopt, sockopt::AttachReusePortCbpf};
+
+    /// To the socket that was opened second, which is that of the new process: sockets have numbers in the order in
+    /// which they were opened, from 0, and when one is closed the last one gets its number. Where there is no such
+    /// socket the kernel goes on as by default; so nothing is lost where no other process listens.
+    pub(super) fn to_the_second(socket: &impl AsFd) {
+        let mut program = [sock_filter {
+            code: (BPF_RET | BPF_K) as u16,
+            jt: 0,
+            jf: 0,
+            k: 1,
+        }];
+        let program = sock_fprog {
+            len: 1,
+            filter: program.as_mut_ptr(),
+        };
+        if let Err(error) = setsockopt(socket, AttachReusePortCbpf, &program) {
+            // The few who connect at the very moment at which the socket is closed may be reset then.
+            tracing::warn!(%error, "new clients can't be steered to the process that takes over");
+        }
     }
 }
 
@@ -105,6 +183,8 @@ impl Listener {
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 /// How long nobody may come for the door to be closed.
 const LAST_PAUSE: Duration = Duration::from_millis(20);
+/// How long it stays open at most, if there is always somebody.
+const LAST_MOMENTS: Duration = Duration::from_millis(500);
 /// How long to wait after the system refused a connection, for lack of file descriptors for example.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
@@ -125,10 +205,10 @@ pub async fn accept(listener: Listener, fleet: Arc<Fleet>, stop: Arc<Notify>) {
         }
         due
     };
-    let mut stopping = false;
+    let mut stopping = None;
     loop {
         if fleet.is_full() {
-            if stopping {
+            if stopping.is_some() {
                 return;
             }
             if complain() {
@@ -143,16 +223,26 @@ pub async fn accept(listener: Listener, fleet: Arc<Fleet>, stop: Arc<Notify>) {
             }
             continue;
         }
-        let accepted = if stopping {
-            match tokio::time::timeout(LAST_PAUSE, listener.accept()).await {
-                Ok(accepted) => accepted,
-                Err(_) => return,
+        let accepted = if let Some(until) = stopping {
+            let accepted = tokio::time::timeout(LAST_PAUSE, listener.accept()).await;
+            match accepted {
+                Ok(accepted) if Instant::now() < until => accepted,
+                last => {
+                    if let Ok(Ok(socket)) = last {
+                        fleet.hand_over(socket);
+                    }
+                    if let Err(error) = listener.close(&fleet) {
+                        tracing::warn!(%error, "some of the last clients can't be accepted");
+                    }
+                    return;
+                }
             }
         } else {
             tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = stopped.as_mut() => {
-                    stopping = true;
+                    stopping = Some(Instant::now() + LAST_MOMENTS);
+                    listener.steer_away();
                     continue;
                 }
             }

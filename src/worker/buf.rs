@@ -366,6 +366,8 @@ pub struct BufPool {
 const KEEP_SMALL: usize = 1024;
 /// How many bytes of large buffers are kept.
 const KEEP_LARGE: usize = 8 * 1024 * 1024;
+/// How many small buffers, and how many bytes of large ones, are kept for good.
+const FLOOR: (usize, usize) = (64, 1024 * 1024);
 
 impl Default for BufPool {
     fn default() -> BufPool {
@@ -416,10 +418,52 @@ impl BufPool {
     }
 }
 
+impl BufPool {
+    /// Frees an eighth of the buffers that nobody uses, but for a few. To be called now and then: after a spike the
+    /// memory is given back within a minute, and a busy worker loses too few to notice.
+    pub fn shrink(&mut self) {
+        let spare = self.small.len().saturating_sub(FLOOR.0);
+        self.small.truncate(self.small.len() - spare.div_ceil(8));
+        if self.large_bytes <= FLOOR.1 {
+            return;
+        }
+        let goal = self.large_bytes - (self.large_bytes - FLOOR.1).div_ceil(8);
+        while self.large_bytes > goal
+            && let Some(buf) = self.large.pop()
+        {
+            self.large_bytes -= buf.capacity();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_a_spike_left_behind_is_given_back() {
+        let mut pool = BufPool::default();
+        for _ in 0..KEEP_SMALL {
+            pool.put(Vec::with_capacity(SMALL_MAX));
+        }
+        for _ in 0..100 {
+            pool.put(Vec::with_capacity(LARGE_MAX / 8));
+        }
+        assert_eq!(
+            (pool.small.len(), pool.large_bytes),
+            (KEEP_SMALL, KEEP_LARGE)
+        );
+        pool.shrink();
+        assert!(pool.small.len() > KEEP_SMALL * 3 / 4, "not all at once");
+        for _ in 0..60 {
+            pool.shrink();
+        }
+        assert_eq!(pool.small.len(), FLOOR.0);
+        assert!(pool.large_bytes <= FLOOR.1);
+        let held: usize = pool.large.iter().map(Vec::capacity).sum();
+        assert_eq!(held, pool.large_bytes);
+    }
 
     #[test]
     fn an_empty_buffer_holds_no_memory() {

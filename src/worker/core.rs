@@ -57,6 +57,8 @@ pub struct Stats {
     pub worker: stats::Worker,
     /// Errors by kind.
     pub errors: stats::Errors,
+    /// The worker's sign of life.
+    pub beat: stats::beat::Beat,
 }
 
 /// Answers the commands that are about the router itself.
@@ -65,8 +67,8 @@ pub trait Local: Send {
     fn version(&self) -> &[u8];
     /// Appends the answer to `stats` with these arguments.
     fn stats(&mut self, args: &[u8], out: &mut Vec<u8>);
-    /// A destination was opened: its figures.
-    fn opened(&mut self, name: &str, figures: Arc<stats::Destination>);
+    /// A destination was opened, for this pool first: its figures.
+    fn opened(&mut self, pool: &str, name: &str, figures: Arc<stats::Destination>);
     /// A connection to a server failed or broke; it may be found elsewhere now.
     fn troubled(&mut self, name: &str);
     /// What is owed to the server of this name at this address, see [`crate::upstream::owed`]; shared with whoever else
@@ -155,6 +157,11 @@ impl Core {
     /// Sets the time; to be called before anything is reported.
     pub fn set_now(&mut self, now: u64) {
         self.now = now;
+    }
+
+    /// To be called about once a second: gives memory back that nobody has needed lately.
+    pub fn relax(&mut self) {
+        self.pool.shrink();
     }
 
     /// A client connected; returns its id.

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::core::{Core, Routing, Todo};
+use super::hub::{Hub, Times};
 use crate::config::OnReturn;
 use crate::protocol::error::ErrorKind;
 use crate::route::compile::{DestinationSpec, Snapshot};
@@ -61,6 +62,8 @@ pub struct Upstream {
     pub(super) tracks: bool,
     /// How much of the probe has been written.
     probed: usize,
+    /// Requests and bytes of this connection that are in the destination's figures.
+    reported: (usize, usize),
 }
 
 /// Where a connection is in its life.
@@ -82,6 +85,19 @@ impl Upstream {
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready { .. })
     }
+
+    /// Has the destination's figures say how much waits.
+    #[inline]
+    pub(super) fn report_queue(&mut self) {
+        let (requests, bytes) = (self.conn.waiting(), self.conn.unsent());
+        let before = std::mem::replace(&mut self.reported, (requests, bytes));
+        self.stats
+            .waiting
+            .add((requests as u64).wrapping_sub(before.0 as u64));
+        self.stats
+            .unsent_bytes
+            .add((bytes as u64).wrapping_sub(before.1 as u64));
+    }
 }
 
 impl Core {
@@ -90,7 +106,8 @@ impl Core {
     pub fn apply(&mut self, snapshot: Arc<Snapshot>) {
         let mut destinations = Vec::with_capacity(snapshot.pools.len());
         for pool in &snapshot.pools {
-            let ids: Vec<u32> = pool.servers.iter().map(|spec| self.adopt(spec)).collect();
+            let adopt = |spec| self.adopt(&pool.name, spec);
+            let ids: Vec<u32> = pool.servers.iter().map(adopt).collect();
             destinations.push(ids);
         }
         let used: std::collections::HashSet<u32> = destinations.iter().flatten().copied().collect();
@@ -109,8 +126,8 @@ impl Core {
         });
     }
 
-    /// The destination with this spec: the one there is, or a new one.
-    fn adopt(&mut self, spec: &Arc<DestinationSpec>) -> u32 {
+    /// The destination with this spec: the one there is, or a new one, whose figures are those of this pool.
+    fn adopt(&mut self, pool: &str, spec: &Arc<DestinationSpec>) -> u32 {
         let known = self.destinations.iter_mut().position(|destination| {
             destination
                 .as_ref()
@@ -121,7 +138,7 @@ impl Core {
         }
         let id = self.destinations.len() as u32;
         let figures = Arc::new(stats::Destination::default());
-        self.local.opened(&spec.name, Arc::clone(&figures));
+        self.local.opened(pool, &spec.name, Arc::clone(&figures));
         let owed = match spec.on_return {
             OnReturn::Trust => None,
             OnReturn::Replay | OnReturn::Cold => Some(self.local.owed(&spec.name, &spec.addr)),
@@ -138,6 +155,7 @@ impl Core {
                     hides_errors: spec.hides_errors,
                     tracks: owed.is_some(),
                     probed: 0,
+                    reported: (0, 0),
                 }) as u32
             })
             .collect();
@@ -278,6 +296,7 @@ impl Core {
         match up.state {
             State::Ready { .. } => {
                 up.conn.seal(&mut self.pool);
+                up.report_queue();
                 let all = up.conn.out();
                 (all.pending(), Some(all).filter(|all| all.is_gathered()))
             }
@@ -309,7 +328,7 @@ impl Core {
     /// The server sent bytes.
     pub fn conn_bytes(&mut self, id: u32, data: &[u8]) {
         self.stats.worker.upstream_reads.inc();
-        let mut hub = super::hub::Hub {
+        let mut hub = Hub {
             replies: &mut self.replies,
             frames: &mut self.frames,
             dialogues: &mut self.dialogues,
@@ -317,6 +336,7 @@ impl Core {
             ready: false,
             lent: self.lent.as_ref(),
             hides_errors: None,
+            times: Times::none(),
         };
         let Some(up) = self.conns.get_mut(id as usize) else {
             return;
@@ -325,13 +345,16 @@ impl Core {
         if !matches!(up.state, State::Probing { .. } | State::Ready { .. }) {
             return;
         }
+        hub.times = Times::of(&up.stats.latency, self.now);
         let outcome = up.conn.receive(data, &mut hub, &mut self.pool);
+        hub.times.record();
         let ready = hub.ready;
         if self.lent.is_some() {
             self.lent = None;
         }
         let destination_id = up.destination;
         up.conn.extend_deadline(self.now.saturating_add(up.timeout));
+        up.report_queue();
         if let Some(Some(destination)) = self.destinations.get_mut(destination_id as usize) {
             destination.health.answered();
         }
@@ -394,6 +417,7 @@ impl Core {
         let (destination_id, undone) = (up.destination, up.conn.unanswered_updates());
         // Whoever has waited since before it was out.
         let waiting: Vec<Ticket> = up.conn.break_off(&mut self.pool).collect();
+        up.report_queue();
         up.stats.failures.add(waiting.len() as u64);
         self.owe_keys(destination_id, undone.iter().map(|key| &**key));
         for to in waiting {
@@ -444,6 +468,7 @@ impl Core {
         let streaming = up.conn.streaming();
         let undone = up.conn.unanswered_updates();
         let waiting: Vec<Ticket> = up.conn.break_off(&mut self.pool).collect();
+        up.report_queue();
         up.stats.failures.add(waiting.len() as u64);
         let destination_id = up.destination;
         let failed = match up.state {

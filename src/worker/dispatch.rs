@@ -381,6 +381,7 @@ impl Core {
         };
         let asking = Asking {
             to,
+            since: self.now,
             deadline: self.now.saturating_add(up.timeout),
         };
         let new_line = match op {
@@ -410,9 +411,13 @@ impl Core {
             up.stats.lines.inc();
         }
         self.timer = self.timer.min(asking.deadline);
-        if !up.dirty && up.is_ready() {
-            up.dirty = true;
-            self.todo.write.push(conn);
+        if !up.dirty {
+            if up.is_ready() {
+                up.dirty = true;
+                self.todo.write.push(conn);
+            } else {
+                up.report_queue();
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ use super::ready::{Ready, SocketWaker, Token};
 use super::servers::ConnSocket;
 use super::socket::{Socket, Stream};
 use crate::route::compile::Snapshot;
+use crate::stats::beat;
 
 /// Bytes read from a socket at a time.
 pub(super) const READ: usize = 64 * 1024;
@@ -74,6 +75,8 @@ pub struct Driver {
     load: Arc<std::sync::atomic::AtomicUsize>,
     timer: Pin<Box<Sleep>>,
     armed: u64,
+    /// When the worker gives its next sign of life.
+    beat_at: u64,
     epoch: Instant,
     draining: bool,
 }
@@ -101,6 +104,7 @@ impl Driver {
             timer: Box::pin(tokio::time::sleep(Duration::from_secs(86_400))),
             armed: u64::MAX,
             epoch: *EPOCH,
+            beat_at: 0,
             draining: false,
         }
     }
@@ -146,9 +150,15 @@ impl Driver {
         if self.armed != u64::MAX && self.timer.as_mut().poll(cx).is_ready() {
             self.armed = u64::MAX;
         }
-        if self.core.next_tick() <= self.now() {
+        let now = self.now();
+        if self.beat_at <= now {
+            self.core.stats.beat.beat();
+            self.core.relax();
+            self.beat_at = now + beat::PERIOD.as_micros() as u64;
+        }
+        if self.core.next_tick() <= now {
             worked = true;
-            self.core.set_now(self.now());
+            self.core.set_now(now);
             self.core.tick();
         }
         self.carry_out();
@@ -209,7 +219,7 @@ impl Driver {
     }
 
     fn arm(&mut self, cx: &mut Context<'_>) {
-        let at = self.core.next_tick();
+        let at = self.core.next_tick().min(self.beat_at);
         // Only ever moved forward: an early wake finds nothing due and arms it again.
         if at < self.armed {
             self.armed = at;

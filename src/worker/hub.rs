@@ -16,6 +16,7 @@ use crate::protocol::response::{self, Kind};
 use crate::route::big_value::{is_flagged, without_flags};
 use crate::route::exec::{CopyTo, Next, Outcome, Sort, Target};
 use crate::route::tree::{NodeId, Reason};
+use crate::stats::latency::{Latency, Timing};
 use crate::upstream::conn::{ReplyKind, Sink, Ticket};
 use crate::worker::buf::{LARGE, Lent};
 
@@ -61,6 +62,55 @@ pub(super) struct Hub<'a> {
     pub(super) lent: Option<&'a Lent>,
     /// Whether a get that fails now is a miss, if its pool says.
     pub(super) hides_errors: Option<bool>,
+    pub(super) times: Times<'a>,
+}
+
+/// The times of the answers of one read. Those that were asked for together are recorded together.
+pub(super) struct Times<'a> {
+    /// Where to record; nowhere while no connection is read.
+    to: Option<&'a Latency>,
+    now: u64,
+    timing: Timing,
+    requests: u32,
+}
+
+impl<'a> Times<'a> {
+    pub(super) fn none() -> Times<'static> {
+        Times {
+            to: None,
+            now: 0,
+            timing: Timing::default(),
+            requests: 0,
+        }
+    }
+
+    pub(super) fn of(to: &'a Latency, now: u64) -> Times<'a> {
+        Times {
+            to: Some(to),
+            now,
+            ..Times::none()
+        }
+    }
+
+    #[inline]
+    fn add(&mut self, timing: Timing, requests: u32) {
+        if timing != self.timing {
+            self.record();
+            self.timing = timing;
+        }
+        self.requests += requests;
+    }
+
+    /// Records what has been added last.
+    #[inline]
+    pub(super) fn record(&mut self) {
+        if self.requests > 0
+            && let Some(to) = self.to
+        {
+            to.record(self.timing, self.now, self.requests.into());
+        }
+        self.requests = 0;
+    }
 }
 
 enum Decision {
@@ -506,6 +556,11 @@ impl Sink for Hub<'_> {
     fn ready(&mut self) {
         self.ready = true;
     }
+
+    #[inline]
+    fn timed(&mut self, timing: Timing, requests: u32) {
+        self.times.add(timing, requests);
+    }
 }
 
 impl Core {
@@ -518,6 +573,7 @@ impl Core {
             ready: false,
             lent: None,
             hides_errors: None,
+            times: Times::none(),
         }
     }
 

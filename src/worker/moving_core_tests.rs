@@ -19,7 +19,7 @@ impl Local for Silent {
         b"VERSION 1\r\n"
     }
     fn stats(&mut self, _: &[u8], _: &mut Vec<u8>) {}
-    fn opened(&mut self, _: &str, _: Arc<stats::Destination>) {}
+    fn opened(&mut self, _: &str, _: &str, _: Arc<stats::Destination>) {}
     fn troubled(&mut self, _name: &str) {}
     fn closed(&mut self, _: &Arc<stats::Destination>) {}
 }

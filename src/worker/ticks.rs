@@ -33,7 +33,12 @@ impl Core {
         let Some(up) = self.conns.get_mut(id as usize) else {
             return;
         };
-        let due = up.conn.expire(now, |to| given_up.push(to));
+        let latency = &up.stats.latency;
+        let due = up.conn.expire(
+            now,
+            |to| given_up.push(to),
+            |timing, requests| latency.record(timing, now, requests.into()),
+        );
         up.stats.timeouts.add(given_up.len() as u64);
         let stuck = up.conn.stuck_since(now.saturating_sub(up.timeout));
         let (state, timeout, destination_id) = (up.state, up.timeout, up.destination);

@@ -2,6 +2,7 @@
 //!
 //! - [`process`]: a child process with its output, signals and an end that is waited for;
 //! - [`memcached`]: real memcached daemons; [`router`]: the built `ringroad` with a configuration;
+//! - [`http`] and [`prometheus`]: pages of the admin port, and what is in one of them;
 //! - [`client`]: a raw client with deadlines; [`replies`]: the text protocol's replies taken apart, written
 //!   apart from ringroad's own parser so that it can judge it;
 //! - [`scripted`]: servers that misbehave on purpose; [`knot`]: a real DNS server.
@@ -10,10 +11,12 @@
 //! with a sentence when the deadline passes. Ports are reserved across test processes, see [`port`].
 
 pub mod client;
+pub mod http;
 pub mod knot;
 pub mod memcached;
 pub mod port;
 pub mod process;
+pub mod prometheus;
 pub mod replies;
 pub mod rng;
 pub mod router;

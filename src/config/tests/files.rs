@@ -85,7 +85,7 @@ fn the_complete_example_is_right_with_everything_in_it() {
         .map(|line| format!("{line}\n"))
         .collect();
     let config = good("everything", &everything);
-    assert_eq!((config.listen.len(), config.pools[0].servers.len()), (3, 6));
+    assert_eq!((config.listen.len(), config.pools[0].servers.len()), (4, 6));
     assert!(config.admin.is_some() && config.pools[0].placement.tag.is_some());
 }
 

@@ -78,6 +78,31 @@ fn mistakes_are_named_with_their_place() {
             &["three octal digits"],
         ),
         (
+            "listen = [{ unix = \"/a\", reuse_port = true }]\n{}",
+            (1, 39),
+            &["`reuse_port` goes with `tcp`"],
+        ),
+        (
+            "listen = [{ tcp = \":1\", mode = \"0700\" }]\n{}",
+            (1, 32),
+            &["`mode` does not go with `tcp`"],
+        ),
+        (
+            "listen = [{ tcp = \":0\", reuse_port = true }]\n{}",
+            (1, 19),
+            &["port 0 can't be shared"],
+        ),
+        (
+            "listen = [{ tcp = \"unix:/a\" }]\n{}",
+            (1, 19),
+            &["this is a unix socket"],
+        ),
+        (
+            "shutdown_delay = \"10s\"\n{}",
+            (1, 18),
+            &["leaves no time of the 10s", "shorter than 10s"],
+        ),
+        (
             "listen = [{ mode = \"0700\" }]\n{}",
             (1, 11),
             &["`unix` is missing"],

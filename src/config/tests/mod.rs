@@ -86,6 +86,7 @@ fn the_smallest_file_has_every_default() {
         flush_all: false,
         miss_on_get_errors: true,
         drain: 10 * second,
+        shutdown_delay: Duration::ZERO,
     };
     assert_eq!(config, want);
     let (_, without_listen) = MINIMAL.split_once('\n').unwrap();

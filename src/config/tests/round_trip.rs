@@ -235,6 +235,7 @@ prop_compose! {
         (port, mode) in (option::of(1u16..60_000), 0u32..=0o777),
         workers in option::of(1usize..=1024),
         (flush_all, miss_on_get_errors, drain) in (any::<bool>(), any::<bool>(), millis(0..3_600_000)),
+        (shared, delay) in (any::<bool>(), millis(0..3_600_000)),
         (max_value, max_get_line) in (1usize << 10..=128 << 20, 2usize << 10..=64 << 20),
         (client_requests, max_connections) in (1usize..=1_000_000, 1usize..=1_000_000),
         (client_bytes, worker_bytes) in (64usize << 10..=1 << 30, 1usize << 20..=1 << 36),
@@ -248,7 +249,11 @@ prop_compose! {
             }
         }
         let mut listen = vec![Listen::Unix { path: "/run/r.sock".into(), mode }];
-        listen.extend(port.map(|port| Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], port)))));
+        listen.extend(port.map(|port| {
+            let addr = SocketAddr::from(([127, 0, 0, 1], port));
+            if shared { Listen::Shared(addr) } else { Listen::Tcp(addr) }
+        }));
+        let shutdown_delay = if delay < drain { delay } else { Duration::ZERO };
         let count = unique.len();
         for (index, pool) in unique.iter_mut().enumerate() {
             pool.gutter = pool.gutter.filter(|gutter| (index + 1..count).contains(&gutter.pool));
@@ -261,7 +266,7 @@ prop_compose! {
         let dns = Dns { search: if dns.servers.is_empty() { Vec::new() } else { dns.search }, ..dns };
         let log = Log { level: "warn,ringroad::config=debug".to_owned(), format };
         let route = fit(route, unique.len());
-        Config { listen, workers, pools: unique, route, limits, log, admin, dns, flush_all, miss_on_get_errors, drain }
+        Config { listen, workers, pools: unique, route, limits, log, admin, dns, flush_all, miss_on_get_errors, drain, shutdown_delay }
     }
 }
 

@@ -37,7 +37,7 @@ impl Local for Answers {
         out.extend_from_slice(STATS);
     }
 
-    fn opened(&mut self, name: &str, figures: Arc<stats::Destination>) {
+    fn opened(&mut self, _: &str, name: &str, figures: Arc<stats::Destination>) {
         let entry = (name.to_owned(), figures);
         self.figures.lock().unwrap().push(entry);
     }

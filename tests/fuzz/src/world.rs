@@ -58,7 +58,7 @@ impl Local for Answers {
     fn stats(&mut self, _args: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(b"END\r\n");
     }
-    fn opened(&mut self, _name: &str, _figures: Arc<stats::Destination>) {}
+    fn opened(&mut self, _pool: &str, _name: &str, _figures: Arc<stats::Destination>) {}
     fn troubled(&mut self, _name: &str) {}
     fn closed(&mut self, _figures: &Arc<stats::Destination>) {}
 }

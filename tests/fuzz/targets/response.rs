@@ -12,6 +12,7 @@
 use libfuzzer_sys::fuzz_target;
 use ringroad::protocol::request::GetCommand;
 use ringroad::protocol::response::{self, Kind};
+use ringroad::stats::latency::Timing;
 use ringroad::upstream::conn::{Asking, Broken, Class, Conn, ReplyKind, Sink, Ticket};
 use ringroad::worker::buf::BufPool;
 use ringroad_fuzz::{cuttings, expand};
@@ -121,6 +122,9 @@ impl Sink for Answers {
     fn ready(&mut self) {
         self.ready += 1;
     }
+    fn timed(&mut self, _: Timing, requests: u32) {
+        assert!(requests > 0);
+    }
 }
 
 /// Queues what a line of the input says.
@@ -136,6 +140,7 @@ fn ask(conn: &mut Conn, pool: &mut BufPool, answers: &mut Answers, line: &[u8]) 
     };
     let asking = Asking {
         to,
+        since: 0,
         deadline: TIMEOUT,
     };
     let get = match letter {
@@ -165,11 +170,12 @@ fn ask(conn: &mut Conn, pool: &mut BufPool, answers: &mut Answers, line: &[u8]) 
         }
         // What is queued so far is given up.
         b'!' => {
-            conn.expire(TIMEOUT, |to| {
+            let give_up = |to: Ticket| {
                 let asked = &mut answers.asked[to.request as usize];
                 assert_eq!(asked.outcome, Outcome::Waits);
                 asked.outcome = Outcome::GivenUp;
-            });
+            };
+            conn.expire(TIMEOUT, give_up, |_, _| {});
             return;
         }
         _ => return,
