@@ -3,7 +3,7 @@
 //! Written here rather than by a library: those of today bring counters of their own, which would be a second set
 //! beside the one that `stats` and `/stats` read, and updated by locked instructions. What is left is this file.
 //!
-//! A metric is begun once ([`Page::metric`]) and gets all its samples then, as the format wants it. Names of metrics and
+//! A metric is begun once (`Page::metric`) and gets all its samples then, as the format wants it. Names of metrics and
 //! labels are from the source and always valid; values of labels may be anything and are escaped.
 
 use std::fmt::{Display, Write as _};

@@ -161,7 +161,7 @@ fn pipelines_are_answered_as_by_memcached() {
 }
 
 /// Statistics that must come out the same after the same requests. Not `get_expired`: memcached's crawler may
-/// come first.
+/// come first. Nor `curr_items` and `bytes`: an item of the last pipeline may expire between the one and the other.
 const COUNTED: &[&str] = &[
     "cmd_get",
     "cmd_set",
@@ -177,9 +177,7 @@ const COUNTED: &[&str] = &[
     "cas_badval",
     "touch_hits",
     "touch_misses",
-    "curr_items",
     "total_items",
-    "bytes",
     "pointer_size",
     "limit_maxbytes",
 ];
