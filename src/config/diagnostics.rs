@@ -152,7 +152,7 @@ impl fmt::Display for Diagnostic {
 }
 
 /// Every reason why a file is refused, in the order of the file. Never empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Errors {
     errors: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
@@ -286,6 +286,31 @@ impl<'a> Report<'a> {
         }
         self.warnings.sort_by_key(place);
         Ok(self.warnings)
+    }
+
+    /// As [`Report::finish`], for a configuration of several texts.
+    pub(super) fn finish_all(reports: Vec<Self>) -> Result<Vec<Warning>, Errors> {
+        let is_good = reports.iter().all(|report| report.errors.is_empty());
+        let mut all = Errors {
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            suppressed: 0,
+        };
+        for report in reports {
+            let mut one = Errors {
+                errors: report.errors,
+                warnings: report.warnings,
+                suppressed: report.suppressed,
+            };
+            one.errors.sort_by_key(place);
+            one.warnings.sort_by_key(place);
+            all.errors.extend(one.errors);
+            all.warnings.extend(one.warnings);
+            all.suppressed += one.suppressed;
+        }
+        all.suppressed += all.errors.len().saturating_sub(MAX_SHOWN);
+        all.errors.truncate(MAX_SHOWN);
+        if is_good { Ok(all.warnings) } else { Err(all) }
     }
 
     /// All of it, for a file that gave no configuration.

@@ -13,6 +13,7 @@
 mod address;
 mod diagnostics;
 mod discover;
+pub mod mcrouter;
 mod ordinals;
 mod placement;
 mod pools;

@@ -43,7 +43,7 @@ pub use function::HashFunction;
 pub use ring::{DEFAULT_POINTS, MAX_POINTS};
 pub use selector::{MAX_SALT, Selector};
 pub use shift::Shift;
-pub use spooky::spooky32;
+pub use spooky::{spooky32, spooky64};
 
 /// One member of a pool as the placement sees it.
 #[derive(Clone, Debug, PartialEq)]

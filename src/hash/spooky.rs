@@ -15,13 +15,18 @@ const BLOCK: usize = 96;
 ///
 /// With seed 0 this is what mcrouter compares with key fractions (`routingKeyHash`).
 pub fn spooky32(message: &[u8], seed: u32) -> u32 {
-    let seed = u64::from(seed);
-    let hash = if message.len() < LONG_FROM {
+    spooky64(message, u64::from(seed)) as u32
+}
+
+/// The first of the two words of SpookyHash V2 with both seeds equal to `seed`.
+///
+/// With seed 0 this is what mcrouter's macro `hash` makes of a text.
+pub fn spooky64(message: &[u8], seed: u64) -> u64 {
+    if message.len() < LONG_FROM {
         short(message, seed)
     } else {
         long(message, seed)
-    };
-    hash as u32
+    }
 }
 
 fn word(bytes: &[u8]) -> u64 {
@@ -279,6 +284,14 @@ mod tests {
         ] {
             assert_eq!(spooky32(key.as_bytes(), 0), plain, "{key}");
             assert_eq!(spooky32(key.as_bytes(), 0xface_2014), seeded, "{key}");
+        }
+        for (key, whole) in [
+            ("", 0x2327_06fc_6bf5_0919_u64),
+            ("a", 0x1a10_8191_a0bb_c9bd),
+            ("test_key", 0x7ee3_7c19_dd8a_b51b),
+            ("abcdefghi", 0xc07b_3e2b_5b2b_9088),
+        ] {
+            assert_eq!(spooky64(key.as_bytes(), 0), whole, "{key}");
         }
     }
 }

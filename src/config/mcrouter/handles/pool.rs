@@ -1,0 +1,196 @@
+//! Pools: PoolRoute, the list of a pool's servers, and a hash over such lists.
+
+use std::rc::Rc;
+
+use super::super::super::{Pool, Route, Server};
+use super::super::placement::{Spread, Wish};
+use super::super::pools::Read;
+use super::super::value::{Kind, Place, Value};
+use super::{Builder, Handle, Spec, Type};
+
+pub(super) const TYPES: &[Type] = &[
+    ("PoolRoute", |builder, spec| {
+        builder.pool_route(spec).map(|route| vec![Handle::Route(route)])
+    }),
+    ("Pool", |builder, spec| builder.servers_of(spec)),
+    ("HashRoute", |builder, spec| {
+        builder.hash_route(spec).map(|handle| vec![handle])
+    }),
+];
+
+/// Fields of a PoolRoute that would change something.
+const LATER: &[&str] = &[
+    "shadows",
+    "max_outstanding",
+    "slow_warmup",
+    "rates",
+    "shard_splits",
+    "bucketize",
+    "distribution_enabled",
+];
+
+impl Builder<'_, '_> {
+    fn pool_of(&mut self, spec: &Spec<'_>) -> Option<Rc<Read>> {
+        let reference = match &spec.arg.kind {
+            Kind::Map(map) => map.get("pool"),
+            Kind::Null => None,
+            _ => Some(spec.arg),
+        };
+        let Some(reference) = reference else {
+            let message = format!("`pool` is missing in {}", spec.kind);
+            self.findings.error(spec.at, message);
+            return None;
+        };
+        self.pools.pool(self.findings, self.settings, reference)
+    }
+
+    pub(super) fn pool_route(&mut self, spec: &Spec<'_>) -> Option<Route> {
+        let fields = self.later_fields(spec, LATER);
+        if let Some(policy) = spec.field("shadow_policy")
+            && policy.as_text().is_none_or(|policy| &**policy != "default")
+        {
+            self.findings.error(policy.at, "invalid shadow policy");
+            return None;
+        }
+        let spools = match spec.field("asynclog").map(|value| &value.kind) {
+            None => true,
+            Some(Kind::Bool(spools)) => *spools,
+            Some(_) => {
+                self.findings
+                    .error(spec.at, "`asynclog` must be true or false");
+                return None;
+            }
+        };
+        let pool = self.pool_of(spec)?;
+        let (weights, tags) = (pool.weights.as_ref(), pool.tags.as_ref());
+        let hash = spec.field("hash");
+        let wish = Wish::new(self.findings, hash, weights, tags, pool.at)?;
+        let spread = wish.spread(self.findings, &pool.servers)?;
+        fields?;
+        self.is_spooling |= spools && self.settings.spools_deletes;
+        Some(Route::Pool(self.add_pool(&pool, &pool.name, spread)))
+    }
+
+    fn servers_of(&mut self, spec: &Spec<'_>) -> Option<Vec<Handle>> {
+        let pool = self.pool_of(spec)?;
+        let servers = (0..pool.servers.len()).map(|index| Handle::Server {
+            pool: pool.clone(),
+            index,
+        });
+        Some(servers.collect())
+    }
+
+    fn hash_route(&mut self, spec: &Spec<'_>) -> Option<Handle> {
+        let mut children = self.children(spec)?;
+        if children.is_empty() {
+            return self.later(spec.at, "a HashRoute without children");
+        }
+        if children.len() == 1 {
+            return children.pop();
+        }
+        let mut first: Option<Rc<Read>> = None;
+        let mut servers: Vec<(Server, Place)> = Vec::new();
+        for child in children {
+            let Handle::Server { pool, index } = child else {
+                return self.later(spec.at, "HashRoute over anything but the servers of pools");
+            };
+            let known = first.get_or_insert_with(|| pool.clone());
+            let timeouts = |pool: &Pool| (pool.timeout, pool.connect_timeout);
+            if timeouts(&known.pool) != timeouts(&pool.pool) {
+                return self.later(spec.at, "HashRoute over pools with different timeouts");
+            }
+            if let Some((server, at)) = pool.servers.get(index) {
+                let mut server = server.clone();
+                let mut times = 1;
+                while servers.iter().any(|(other, _)| other.name == server.name) {
+                    times += 1;
+                    server.name = format!("{}#{times}", server.addr.default_name());
+                }
+                servers.push((server, *at));
+            }
+        }
+        let wish = match spec.arg.as_map() {
+            Some(map) => Wish::of_route(self.findings, map, spec.at)?,
+            None => Wish::new(self.findings, None, None, None, spec.at)?,
+        };
+        let spread = wish.spread(self.findings, &servers)?;
+        let pool = first?;
+        let index = self.add_pool(&pool, &pool.name, spread);
+        Some(Handle::Route(Route::Pool(index)))
+    }
+
+    /// The route to a handle; a single server becomes a pool.
+    pub(super) fn as_route(&mut self, handle: Handle) -> Route {
+        match handle {
+            Handle::Route(route) => route,
+            Handle::Server { pool, index } => {
+                let servers = pool.servers.get(index).into_iter();
+                let spread = Spread {
+                    placement: crate::hash::Placement {
+                        stop: true,
+                        ..crate::hash::Placement::of(crate::hash::Distribution::Ch3)
+                    },
+                    servers: servers.map(|(server, _)| server.clone()).collect(),
+                };
+                let name = format!("{}.{index}", pool.name);
+                Route::Pool(self.add_pool(&pool, &name, spread))
+            }
+        }
+    }
+
+    /// The number of the pool with these servers, which may be there already.
+    fn add_pool(&mut self, read: &Read, name: &str, spread: Spread) -> usize {
+        let known = self
+            .made
+            .iter()
+            .position(|(other, made)| *other == read.name && *made == spread);
+        if let Some(known) = known {
+            return known;
+        }
+        let mut pool = read.pool.clone();
+        pool.name = self.unique(name);
+        pool.placement = spread.placement.clone();
+        pool.servers = spread.servers.clone();
+        if pool.name != *name {
+            self.findings
+                .warn(read.at, format!("this pool is shown as \"{}\"", pool.name));
+        }
+        self.out.push(pool);
+        self.made.push((read.name.clone(), spread));
+        self.out.len() - 1
+    }
+
+    /// A name that no other pool has and that can stand in statistics.
+    fn unique(&mut self, name: &str) -> String {
+        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let mut plain: String = name
+            .chars()
+            .map(|c| if good(c) { c } else { '-' })
+            .take(200)
+            .collect();
+        if plain.is_empty() {
+            plain.push_str("pool");
+        }
+        let mut unique = plain.clone();
+        let mut number = 1;
+        while !self.names.insert(unique.clone()) {
+            number += 1;
+            unique = format!("{plain}.{number}");
+        }
+        unique
+    }
+}
+
+/// The value of an option that must be true or false.
+pub(super) fn truth(builder: &mut Builder<'_, '_>, value: Option<&Value>) -> Option<bool> {
+    match value.map(|value| (value, &value.kind)) {
+        None => Some(false),
+        Some((_, Kind::Bool(value))) => Some(*value),
+        Some((value, _)) => {
+            let what = value.what();
+            let message = format!("this must be true or false, not {what}");
+            builder.findings.error(value.at, message);
+            None
+        }
+    }
+}
