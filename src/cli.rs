@@ -4,11 +4,13 @@
 //! user would. What runs a router (`run`, `demo`) is started by `main` with the arguments from here.
 //!
 //! Exit codes, decided by [`finish`] alone: 0 all is well, 1 a configuration or the system is at fault, 2 the
-//! command line is.
+//! command line is. [`mcrouter`] has those of that program.
 
 mod check;
+mod convert;
 mod explain;
 mod health;
+pub mod mcrouter;
 mod members;
 mod plan;
 
@@ -24,6 +26,7 @@ use clap_complete::Shell;
 use crate::config::{self, Config, Listen, LoadError, LogFormat, Warning};
 
 pub use check::check;
+pub use convert::convert;
 pub use explain::explain;
 pub use health::health;
 pub use members::members;
@@ -70,6 +73,11 @@ pub enum Command {
     Plan(PlanArgs),
     /// Ask a running ringroad whether clients may be sent to it
     Health(HealthArgs),
+    /// Print an mcrouter configuration as TOML
+    Convert(ConvertArgs),
+    /// Run as mcrouter: its command line, its configuration
+    #[command(disable_help_flag = true)]
+    Mcrouter(McrouterArgs),
     /// Drive a memcached endpoint and measure it
     Bench(Box<crate::bench::Args>),
     /// Print completions for a shell
@@ -263,6 +271,33 @@ pub struct HealthArgs {
     pub live: bool,
 }
 
+/// Arguments of `convert`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  ringroad convert /etc/mcrouter/config.json > ringroad.toml
+  ringroad convert - < config.json            from standard input
+
+The TOML routes every key as the JSON does. What mcrouter's command line says
+(ports, timeouts) is not in the JSON: look through `listen` and the pools.")]
+pub struct ConvertArgs {
+    /// mcrouter's configuration, or - for standard input
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub file: PathBuf,
+}
+
+/// Arguments of `mcrouter`, which it takes apart itself: see [`mcrouter::called`].
+#[derive(Debug, Clone, Args)]
+pub struct McrouterArgs {
+    /// As for mcrouter; --help lists them
+    #[arg(
+        value_name = "ARGS",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub args: Vec<OsString>,
+}
+
 /// Arguments of `completions`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
@@ -325,32 +360,7 @@ pub fn finish(result: Result<(), Failure>) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// A configuration as `run` uses it.
-#[derive(Debug)]
-pub struct Loaded {
-    /// The file's configuration with the command line's settings over it.
-    pub config: Config,
-    /// What the file probably does not mean.
-    pub warnings: Vec<Warning>,
-    /// The file's text, for [`config::watch::Watcher`].
-    pub text: String,
-}
-
 impl RunArgs {
-    /// Reads the file.
-    ///
-    /// # Errors
-    /// As for [`config::load`].
-    pub fn load(&self) -> Result<Loaded, LoadError> {
-        let (mut config, warnings, text) = config::load(&self.config)?;
-        self.apply(&mut config);
-        Ok(Loaded {
-            config,
-            warnings,
-            text,
-        })
-    }
-
     /// Puts what the command line says over what the file says; also needed after a reload.
     pub fn apply(&self, config: &mut Config) {
         if let Some(workers) = self.workers {
@@ -417,7 +427,7 @@ fn config_file(given: Option<&Path>) -> Result<PathBuf, Failure> {
 /// Reads that file and writes what it probably does not mean.
 fn open_config(given: Option<&Path>, err: &mut dyn Write) -> Result<(PathBuf, Config), Failure> {
     let file = config_file(given)?;
-    let (config, warnings, _) = config::load(&file)?;
+    let (config, warnings) = config::load(&file)?;
     write_warnings(err, &warnings)?;
     Ok((file, config))
 }

@@ -13,9 +13,9 @@ use super::follow::Followers;
 use super::listen::{listen, unlink};
 use super::{AppError, Ended, Phase, Running, members};
 use crate::admin;
-use crate::cli::RunArgs;
-use crate::config::watch::Watcher;
-use crate::config::{self, Config, Listen, LoadError, Warning};
+use crate::cli::{Failure, RunArgs};
+use crate::config::watch::Watchers;
+use crate::config::{self, Attempt, Config, Listen, LoadError, Origin, Warning};
 use crate::discovery::dns::Dns;
 use crate::log::{self, LogHandle};
 use crate::stats::beat;
@@ -33,18 +33,67 @@ const ADMIN_PAUSE: Duration = Duration::from_millis(200);
 /// How often the configuration file is looked at.
 const WATCH_PERIOD: Duration = Duration::from_millis(500);
 
+/// A configuration that may change while it runs.
+pub struct Supply {
+    /// Where it is read from.
+    pub origin: Origin,
+    /// What goes over it each time.
+    pub over: Option<RunArgs>,
+    /// Whether its files are watched.
+    pub watches: bool,
+}
+
 /// Runs `ringroad run` until a signal ends it.
 ///
 /// # Errors
 /// The configuration, a listener or the logging can't be used.
-pub fn run(args: RunArgs) -> Result<(), crate::cli::Failure> {
-    let loaded = args.load()?;
-    let runtime = |e: AppError| crate::cli::Failure::Runtime(e.to_string());
-    let log = log::init(&loaded.config.log.level, loaded.config.log.format)
-        .map_err(|e| runtime(e.into()))?;
-    warn(&loaded.warnings);
-    let watcher = Watcher::new(&args.config, loaded.text);
-    serve(loaded.config, log, Some((args, watcher)), |_| {}).map_err(runtime)
+pub fn run(args: RunArgs) -> Result<(), Failure> {
+    let supply = Supply {
+        origin: Origin::file(&args.config),
+        over: Some(args),
+        watches: true,
+    };
+    run_from(supply, &[]).map_err(|error| match error {
+        StartError::Config(error) => Failure::Config(error),
+        StartError::App(error) => Failure::Runtime(error.to_string()),
+    })
+}
+
+/// Why a router that was to run does not.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration.
+    #[error("{0}")]
+    Config(#[from] LoadError),
+    /// Anything else.
+    #[error("{0}")]
+    App(#[from] AppError),
+}
+
+/// Routes by a configuration until a signal ends it; logs `lines` at the start.
+///
+/// # Errors
+/// The configuration, a listener or the logging can't be used.
+pub fn run_from(supply: Supply, lines: &[String]) -> Result<(), StartError> {
+    let Attempt { outcome, files } = supply.origin.read();
+    let (mut config, warnings) = outcome?;
+    supply.apply(&mut config);
+    let log = log::init(&config.log.level, config.log.format).map_err(AppError::from)?;
+    for line in lines {
+        tracing::warn!("{line}");
+    }
+    warn(&warnings);
+    let watchers = Watchers::new(files);
+    serve(config, log, Some((supply, watchers)), |_| {})?;
+    Ok(())
+}
+
+impl Supply {
+    fn apply(&self, config: &mut Config) {
+        if let Some(args) = &self.over {
+            args.apply(config);
+        }
+    }
 }
 
 fn warn(warnings: &[Warning]) {
@@ -55,8 +104,8 @@ fn warn(warnings: &[Warning]) {
 
 /// Everything a reload needs.
 struct Reloader {
-    args: RunArgs,
-    watcher: Mutex<Watcher>,
+    supply: Supply,
+    watchers: Mutex<Watchers>,
     running: Arc<Running>,
     followers: Arc<Followers>,
     log: LogHandle,
@@ -64,39 +113,26 @@ struct Reloader {
 }
 
 impl Reloader {
-    /// Reads the file again, for a signal or the admin port.
+    /// Reads the configuration again.
     fn reload(&self) -> Result<String, String> {
-        let name = self.args.config.display().to_string();
-        let loaded = match config::watch::read(&self.args.config) {
-            Ok(bytes) => {
-                // A file that is wrong was seen, too; it is not to be reported again.
-                self.watcher
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .seen(&String::from_utf8_lossy(&bytes));
-                config::parse_bytes(&name, &bytes).map_err(LoadError::Invalid)
-            }
-            Err(error) => Err(LoadError::Read { file: name, error }),
-        };
-        self.outcome(loaded)
+        let Attempt { outcome, files } = self.supply.origin.read();
+        // A file that is wrong was seen, too; it is not to be reported again.
+        self.watchers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .seen(files, outcome.is_ok());
+        self.outcome(outcome)
     }
 
-    /// Looks whether the file has changed; if so, applies it.
+    /// Looks whether a file has changed; if so, reads all of it again.
     fn look(&self) {
         let changed = self
-            .watcher
+            .watchers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .changed();
-        let name = self.args.config.display().to_string();
-        match changed {
-            None => {}
-            Some(Ok(text)) => {
-                let _ = self.outcome(config::parse(&name, &text).map_err(LoadError::Invalid));
-            }
-            Some(Err(error)) => {
-                let _ = self.outcome(Err(LoadError::Read { file: name, error }));
-            }
+        if changed {
+            let _ = self.reload();
         }
     }
 
@@ -106,7 +142,7 @@ impl Reloader {
         let applied = loaded
             .map_err(|e| e.to_string())
             .and_then(|(mut config, warnings)| {
-                self.args.apply(&mut config);
+                self.supply.apply(&mut config);
                 let config = fit_to_file_limit(config);
                 self.running.apply(&config).map_err(|e| e.to_string())?;
                 self.followers.follow(&config);
@@ -156,7 +192,7 @@ impl Reloader {
 pub(super) fn serve(
     config: Config,
     log: LogHandle,
-    source: Option<(RunArgs, Watcher)>,
+    source: Option<(Supply, Watchers)>,
     started: impl FnOnce(&Running),
 ) -> Result<(), AppError> {
     let config = fit_to_file_limit(config);
@@ -170,7 +206,7 @@ pub(super) fn serve(
 async fn serve_on(
     config: Config,
     log: LogHandle,
-    source: Option<(RunArgs, Watcher)>,
+    source: Option<(Supply, Watchers)>,
     started: impl FnOnce(&Running),
 ) -> Result<(), AppError> {
     let system = |e| AppError::System("cannot wait for signals", e);
@@ -186,10 +222,10 @@ async fn serve_on(
     let followers = Arc::new(Followers::new(Arc::clone(&running), dns(&config.dns)));
     followers.follow(&config);
     running.registry().control.beat();
-    let reloader = source.map(|(args, watcher)| {
+    let reloader = source.map(|(supply, watchers)| {
         Arc::new(Reloader {
-            args,
-            watcher: Mutex::new(watcher),
+            supply,
+            watchers: Mutex::new(watchers),
             running: Arc::clone(&running),
             followers: Arc::clone(&followers),
             log: log.clone(),
@@ -258,7 +294,9 @@ async fn serve_on(
             _ = hang_up.recv() => if let Some(reloader) = &reloader {
                 let _ = reloader.reload();
             },
-            _ = watch.tick(), if reloader.is_some() => if let Some(reloader) = &reloader {
+            _ = watch.tick(), if reloader.is_some() => if let Some(reloader) = &reloader
+                && reloader.supply.watches
+            {
                 reloader.look();
             },
         }

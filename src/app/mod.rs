@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-pub use control::run;
+pub use control::{StartError, Supply, run, run_from};
 use current::Current;
 pub use demo::demo;
 use names::Resolved;

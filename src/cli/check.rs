@@ -23,8 +23,7 @@ pub fn check(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> Resu
     let (config, warnings) = if args.file == Path::new("-") {
         stdin()?
     } else {
-        let (config, warnings, _) = config::load(&args.file)?;
-        (config, warnings)
+        config::load(&args.file)?
     };
     write_warnings(err, &warnings)?;
     let text = if args.toml {
@@ -41,14 +40,14 @@ pub fn check(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> Resu
     Ok(())
 }
 
-fn stdin() -> Result<(Config, Vec<Warning>), LoadError> {
+pub(super) fn stdin() -> Result<(Config, Vec<Warning>), LoadError> {
     let mut bytes = Vec::new();
     let read = io::stdin()
         .lock()
         .take(config::MAX_FILE + 1)
         .read_to_end(&mut bytes);
     match read {
-        Ok(_) => Ok(config::parse_bytes("standard input", &bytes)?),
+        Ok(_) => Ok(config::parse_any("standard input", &bytes)?),
         Err(error) => Err(LoadError::Read {
             file: "standard input".to_owned(),
             error,

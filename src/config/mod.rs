@@ -1,40 +1,43 @@
 //! The configuration: what a file may say, and what it means once checked.
 //!
 //! [`Config`] and the types below it are plain data with every default filled in and every number within its range;
-//! whoever holds one need not check anything again. They are made by [`parse`] from TOML, by [`Config::single_pool`]
-//! for a program that has no file, and later by readers of other formats.
+//! whoever holds one need not check anything again. They are made by [`parse`] from TOML, by [`mcrouter`] from
+//! mcrouter's JSON, and by [`Config::single_pool`] for a program that has no file. An [`Origin`] is where one comes
+//! from, whichever of the two it is.
 //!
 //! * `toml`, `pools`, `placement`, `routes` read the sections; `read` has the typed access they share;
 //!   `schema` lists every key, for the suggestions, the reference page and the tests.
 //! * `diagnostics` turns byte positions into messages; `render` writes a `Config` as TOML again; `watch` sees changes.
 //!
-//! Nothing here opens a socket or resolves a name, and reading a file happens in [`load`] and [`watch`] alone.
+//! Nothing here opens a connection or resolves a name, and reading a file happens in `origin` and [`watch`] alone.
 
 mod address;
 mod diagnostics;
 mod discover;
 pub mod mcrouter;
 mod ordinals;
+mod origin;
 mod placement;
 mod pools;
 mod read;
 mod render;
 mod routes;
 pub mod schema;
+
 mod toml;
 mod units;
 pub mod watch;
 
+use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
-use std::{fmt, io};
 
 pub use self::toml::{parse, parse_bytes};
 pub use address::{AddressError, DEFAULT_SOCKET_MODE, Listen, ServerAddr};
 pub use diagnostics::{Diagnostic, Errors, MAX_SHOWN, Severity, Warning};
 pub use discover::{Discover, Dns, IdentityWish, Membership, Source};
 pub use ordinals::{MAX_ORDINALS, Ordinals, OrdinalsError, is_host_name};
+pub use origin::{Attempt, FileRead, LoadError, Origin, load, parse_any};
 pub use units::{parse_duration, parse_size, show_duration, show_size};
 
 use crate::hash::Placement;
@@ -499,40 +502,6 @@ impl fmt::Display for FailoverOn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The file could not be read.
-    #[error("can't read {file}: {error}")]
-    Read {
-        /// The file's name as given.
-        file: String,
-        /// The system's reason.
-        error: io::Error,
-    },
-    /// The file says something that can't be used.
-    #[error("{0}")]
-    Invalid(#[from] Errors),
-}
-
-/// Reads and checks a file; also returns its text, which [`watch::Watcher`] starts from.
-///
-/// # Errors
-/// The file can't be read (missing, not a plain file, over [`MAX_FILE`]), or is not valid.
-pub fn load(path: &Path) -> Result<(Config, Vec<Warning>, String), LoadError> {
-    let file = path.display().to_string();
-    let bytes = match watch::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) => return Err(LoadError::Read { file, error }),
-    };
-    let (config, warnings) = parse_bytes(&file, &bytes)?;
-    Ok((
-        config,
-        warnings,
-        String::from_utf8_lossy(&bytes).into_owned(),
-    ))
 }
 
 #[cfg(test)]

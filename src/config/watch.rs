@@ -10,7 +10,7 @@
 //! * A file that can't be read is reported once, not at each poll.
 //!
 //! A poll reads a file of a few KiB from the page cache; every second or two is cheap. Nothing here knows what the
-//! file says.
+//! file says. [`Watchers`] does this for every file that a configuration is made of.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::MAX_FILE;
+use super::origin::FileRead;
 
 /// Polls one path. It has no clock; the caller decides how often.
 #[derive(Debug)]
@@ -123,6 +124,62 @@ impl Watcher {
             ));
         }
         Ok((metadata.modified().ok(), read(&self.path)?))
+    }
+}
+
+/// Polls every file that a configuration is made of.
+#[derive(Debug, Default)]
+pub struct Watchers {
+    list: Vec<Watcher>,
+}
+
+impl Watchers {
+    /// Watches these, from what was read of them.
+    #[must_use]
+    pub fn new(files: Vec<FileRead>) -> Self {
+        let mut watchers = Self::default();
+        watchers.seen(files, true);
+        watchers
+    }
+
+    /// Tells what was read just now. If the reading was not `complete` (it ended at an error), files that it did not
+    /// come to are still watched.
+    pub fn seen(&mut self, files: Vec<FileRead>, complete: bool) {
+        let mut before = std::mem::take(&mut self.list);
+        for FileRead { path, content } in files {
+            if self.list.iter().any(|watcher| watcher.path == path) {
+                continue;
+            }
+            let known = before.iter().position(|watcher| watcher.path == path);
+            let mut watcher = match known {
+                Some(index) => before.swap_remove(index),
+                // A file that is missing all the time is no change.
+                None => Watcher {
+                    failing: Some(io::ErrorKind::NotFound),
+                    ..Watcher::new(path, "")
+                },
+            };
+            if let Some(content) = content {
+                watcher.current = content;
+                watcher.pending = None;
+                watcher.failing = None;
+            }
+            self.list.push(watcher);
+        }
+        if !complete {
+            self.list.append(&mut before);
+        }
+    }
+
+    /// One poll of each: whether the configuration is to be read again.
+    pub fn changed(&mut self) -> bool {
+        // Every one is polled, so that several changes lead to one reading.
+        let reports: Vec<bool> = self
+            .list
+            .iter_mut()
+            .map(|watcher| watcher.changed().is_some())
+            .collect();
+        reports.contains(&true)
     }
 }
 
@@ -249,6 +306,35 @@ mod tests {
         );
         fs::write(&path, "two").unwrap();
         assert_eq!(report(&mut watcher).unwrap().unwrap(), "two");
+    }
+
+    #[test]
+    fn every_file_is_watched_and_a_missing_one_for_its_coming() {
+        let dir = TempDir::new().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let read = |name: &str| FileRead {
+            path: path(name),
+            content: fs::read(path(name)).ok(),
+        };
+        let changed = |watchers: &mut Watchers| (0..3).any(|_| watchers.changed());
+        fs::write(path("a"), "1").unwrap();
+        let mut watchers = Watchers::new(vec![read("a"), read("b"), read("a")]);
+        assert!(!changed(&mut watchers));
+        fs::write(path("b"), "2").unwrap();
+        assert!(changed(&mut watchers), "it has come");
+        watchers.seen(vec![read("a")], false);
+        assert!(!changed(&mut watchers));
+        fs::write(path("b"), "3").unwrap();
+        assert!(changed(&mut watchers), "still watched after an error");
+        watchers.seen(vec![read("a")], true);
+        fs::write(path("b"), "4").unwrap();
+        assert!(!changed(&mut watchers), "no longer part of it");
+        fs::remove_file(path("a")).unwrap();
+        assert!(changed(&mut watchers), "it has gone");
+        watchers.seen(vec![read("a")], false);
+        assert!(!changed(&mut watchers));
+        fs::write(path("a"), "1").unwrap();
+        assert!(!changed(&mut watchers), "it is back as it was");
     }
 
     #[test]

@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn comments_and_trailing_commas_are_fine() {
-        let text = "// one\n{ /* two */ \"a\": [1, 2.5, /* \" */ \"//no\",], \"b\": {\"c\": null,}, }";
+        let text =
+            "// one\n{ /* two */ \"a\": [1, 2.5, /* \" */ \"//no\",], \"b\": {\"c\": null,}, }";
         let (value, warnings) = parsed(text).unwrap();
         assert_eq!(warnings, 0);
         let map = value.as_map().unwrap();

@@ -218,7 +218,10 @@ impl<'v> Wish<'v> {
             let at = self.tags.map_or(at, |tags| tags.at);
             findings
                 .error(at, "the rendezvous hashes need a list `tags`")
-                .label(format!("with {} texts, one for each server", spread.servers.len()));
+                .label(format!(
+                    "with {} texts, one for each server",
+                    spread.servers.len()
+                ));
             return None;
         };
         for (server, tag) in spread.servers.iter_mut().zip(tags.items()) {

@@ -452,7 +452,10 @@ fn one_server(findings: &mut Findings<'_>, item: &Value, port: Option<u16>) -> O
             findings
                 .error(
                     item.at,
-                    format!("not supported yet by this release: the {what} {}", quoted(given)),
+                    format!(
+                        "not supported yet by this release: the {what} {}",
+                        quoted(given)
+                    ),
                 )
                 .label(format!("it can be \"{only}\""));
             return None;
@@ -478,7 +481,10 @@ fn name_apart(findings: &mut Findings<'_>, servers: &mut [(Server, Place)]) {
         *count += 1;
         if *count > 1 {
             findings
-                .warn(*at, format!("two servers have the address \"{}\"", server.addr))
+                .warn(
+                    *at,
+                    format!("two servers have the address \"{}\"", server.addr),
+                )
                 .label("it gets the keys of both places");
             server.name = format!("{}#{count}", server.name);
         }

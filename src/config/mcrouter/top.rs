@@ -50,7 +50,8 @@ pub(super) fn config(
     for note in notes {
         warning.with_help(note);
     }
-    warning.with_help("keys are passed on as they are, also those that begin with /region/cluster/");
+    warning
+        .with_help("keys are passed on as they are, also those that begin with /region/cluster/");
     Some(Config {
         pools,
         route,

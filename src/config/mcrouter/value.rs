@@ -225,7 +225,8 @@ impl PartialEq for Value {
             (Kind::Text(a), Kind::Text(b)) => a == b,
             (Kind::List(a), Kind::List(b)) => a.items == b.items,
             (Kind::Map(a), Kind::Map(b)) => {
-                let plain = |(key, member): (&Rc<str>, &Member)| (key.clone(), member.value.clone());
+                let plain =
+                    |(key, member): (&Rc<str>, &Member)| (key.clone(), member.value.clone());
                 a.members.len() == b.members.len()
                     && a.members.iter().map(plain).eq(b.members.iter().map(plain))
             }

@@ -2,6 +2,7 @@
 
 use super::super::*;
 use crate::hash::{Distribution, HashFunction, WeightRule};
+use std::path::Path;
 
 const REFERENCE: &str = include_str!("../../docs/config.md");
 const COMPLETE: &str = include_str!("../../../config/ringroad.toml");

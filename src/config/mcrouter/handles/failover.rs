@@ -5,7 +5,7 @@
 
 use super::super::super::diagnostics::quoted;
 use super::super::super::{FailoverOn, Route};
-use super::super::value::{Kind, Members, Member, Value};
+use super::super::value::{Kind, Member, Members, Value};
 use super::pool::truth;
 use super::{Builder, Handle, Spec, Type};
 
@@ -91,15 +91,20 @@ impl Builder<'_, '_> {
         };
         let kind = policy.as_map().and_then(|map| map.get("type"));
         let Some(kind) = kind.and_then(Value::as_text) else {
-            self.findings
-                .error(policy.at, "`failover_policy` must be an object with a `type`");
+            self.findings.error(
+                policy.at,
+                "`failover_policy` must be an object with a `type`",
+            );
             return None;
         };
         if POLICIES.contains(&&**kind) {
             return self.later(policy.at, &format!("the failover policy {kind}"));
         }
         self.findings
-            .warn(policy.at, format!("unknown failover policy {}", quoted(kind)))
+            .warn(
+                policy.at,
+                format!("unknown failover policy {}", quoted(kind)),
+            )
             .label("children are tried in their order");
         Some(())
     }

@@ -6,10 +6,14 @@ use super::{Builder, Handle, Spec, Type};
 
 pub(super) const TYPES: &[Type] = &[
     ("WarmUpRoute", |builder, spec| {
-        builder.warm_up(spec).map(|route| vec![Handle::Route(route)])
+        builder
+            .warm_up(spec)
+            .map(|route| vec![Handle::Route(route)])
     }),
     ("BigValueRoute", |builder, spec| {
-        builder.big_value(spec).map(|route| vec![Handle::Route(route)])
+        builder
+            .big_value(spec)
+            .map(|route| vec![Handle::Route(route)])
     }),
 ];
 
@@ -40,7 +44,10 @@ impl Builder<'_, '_> {
             return self.later(spec.at, "a WarmUpRoute whose `cold` is not a pool");
         }
         if cold == warm {
-            return self.later(spec.at, "a WarmUpRoute whose `cold` and `warm` are the same");
+            return self.later(
+                spec.at,
+                "a WarmUpRoute whose `cold` and `warm` are the same",
+            );
         }
         self.is_warming = true;
         Some(Route::WarmUp {

@@ -152,7 +152,9 @@ impl<'b, 'r> Builder<'b, 'r> {
             );
         }
         if self.is_warming {
-            notes.push("WarmUpRoute: `gets` of an item that only `warm` has gives its cas value there");
+            notes.push(
+                "WarmUpRoute: `gets` of an item that only `warm` has gives its cas value there",
+            );
         }
         notes
     }
@@ -249,7 +251,8 @@ impl<'b, 'r> Builder<'b, 'r> {
 
     fn of_type(&mut self, value: &Value, map: &Map) -> Option<Vec<Handle>> {
         let Some(kind) = map.get("type") else {
-            self.findings.error(value.at, "`type` is missing in a route");
+            self.findings
+                .error(value.at, "`type` is missing in a route");
             return None;
         };
         let Some(name) = kind.as_text() else {
@@ -396,7 +399,11 @@ fn weigh(handle: &Handle) -> usize {
         1 + match route {
             Route::Pool(_) => 0,
             Route::Prefix { prefixes, default } => {
-                prefixes.iter().map(|(_, child)| nodes(child)).sum::<usize>() + nodes(default)
+                prefixes
+                    .iter()
+                    .map(|(_, child)| nodes(child))
+                    .sum::<usize>()
+                    + nodes(default)
             }
             Route::Failover { children, .. } => children.iter().map(nodes).sum(),
             Route::WarmUp { cold, warm, .. } => nodes(cold) + nodes(warm),

@@ -10,7 +10,9 @@ use super::{Builder, Handle, Spec, Type};
 
 pub(super) const TYPES: &[Type] = &[
     ("PoolRoute", |builder, spec| {
-        builder.pool_route(spec).map(|route| vec![Handle::Route(route)])
+        builder
+            .pool_route(spec)
+            .map(|route| vec![Handle::Route(route)])
     }),
     ("Pool", |builder, spec| builder.servers_of(spec)),
     ("HashRoute", |builder, spec| {

@@ -55,7 +55,9 @@ impl Builder<'_, '_> {
                 || prefix.bytes().any(|b| b <= b' ' || b == 0x7f)
             {
                 let message = format!("no key is routed by the prefix {}", quoted(prefix));
-                self.findings.warn(member.key_at, message).label("never used");
+                self.findings
+                    .warn(member.key_at, message)
+                    .label("never used");
             } else if prefix.ends_with('|') || prefix.ends_with("|#") {
                 is_good = false;
                 let _: Option<()> = self.later(

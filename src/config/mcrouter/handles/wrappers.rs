@@ -5,7 +5,9 @@ use super::{Builder, Handle, Spec, Type, is_off};
 
 pub(super) const TYPES: &[Type] = &[
     // It hands what it sees to a function that is not public.
-    ("LoggingRoute", |builder, spec| builder.target(spec, "target")),
+    ("LoggingRoute", |builder, spec| {
+        builder.target(spec, "target")
+    }),
     ("OperationSelectorRoute", |builder, spec| {
         builder.selector(spec, "operation_policies")
     }),

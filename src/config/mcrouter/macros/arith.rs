@@ -53,11 +53,7 @@ pub(super) const LIST: &[Builtin] = &[
 ];
 
 /// Shifts do not know of a sign.
-fn shift(
-    number: i64,
-    by: i64,
-    shift: fn(u64, u32) -> Option<u64>,
-) -> Result<i64, &'static str> {
+fn shift(number: i64, by: i64, shift: fn(u64, u32) -> Option<u64>) -> Result<i64, &'static str> {
     u32::try_from(by)
         .ok()
         .and_then(|by| shift(number as u64, by))

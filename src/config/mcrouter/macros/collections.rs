@@ -266,7 +266,9 @@ fn sort(engine: &mut Engine<'_, '_>, call: &Call<'_>) -> Outcome {
     let mut items = list.items().to_vec();
     // All must be comparable with one of them; then they are with each other.
     if let Some(first) = items.first()
-        && let Some(odd) = items.iter().find(|item| logic::compare(first, item).is_none())
+        && let Some(odd) = items
+            .iter()
+            .find(|item| logic::compare(first, item).is_none())
     {
         let (first, odd) = (first.what(), odd.what());
         return Err(Fault::new(

@@ -41,9 +41,10 @@ impl Engine<'_, '_> {
     /// Takes in what `macros` defines.
     pub(super) fn define(&mut self, macros: &Value) -> Result<(), Fault> {
         match &macros.kind {
-            Kind::Map(map) => map.in_order().into_iter().try_for_each(|(name, member)| {
-                self.define_one(name, member.key_at, &member.value)
-            }),
+            Kind::Map(map) => map
+                .in_order()
+                .into_iter()
+                .try_for_each(|(name, member)| self.define_one(name, member.key_at, &member.value)),
             Kind::List(list) => list.items().iter().try_for_each(|item| self.define(item)),
             Kind::Text(_) => {
                 let global = Rc::clone(&self.global);
@@ -68,7 +69,10 @@ impl Engine<'_, '_> {
         let kind = map.get("type").and_then(Value::as_text);
         let result = || {
             map.get("result").cloned().ok_or_else(|| {
-                Fault::new(definition.at, format!("the definition of \"{name}\" has no `result`"))
+                Fault::new(
+                    definition.at,
+                    format!("the definition of \"{name}\" has no `result`"),
+                )
             })
         };
         match kind.map(|kind| &**kind) {

@@ -203,7 +203,11 @@ fn process(engine: &mut Engine<'_, '_>, call: &Call<'_>) -> Outcome {
     let key_name = name_arg(engine, call, "keyName", "key")?;
     let value_name = name_arg(engine, call, "valueName", "value")?;
     for (key, item) in items(call, "dictionary", &dictionary)? {
-        let vars = [(&key_name, &key), (&item_name, &item), (&value_name, &value)];
+        let vars = [
+            (&key_name, &key),
+            (&item_name, &item),
+            (&value_name, &value),
+        ];
         value = inside(engine, call, step, &vars)?;
     }
     Ok(value)

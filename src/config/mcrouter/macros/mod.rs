@@ -31,8 +31,6 @@ use super::value::{Kind, Map, Member, Members, Place, TooLarge, Value};
 use definitions::Macro;
 use text::Shape;
 
-pub(super) use host::id as host_id;
-
 /// How deep expansions may nest; mcrouter's own bound.
 const MAX_DEPTH: u32 = 250;
 
@@ -302,9 +300,7 @@ impl<'f, 'r> Engine<'f, 'r> {
                 };
                 value
             }
-            Some(Var::Busy) | None => {
-                Err(Fault::new(at, format!("%{name}% is defined by itself")))
-            }
+            Some(Var::Busy) | None => Err(Fault::new(at, format!("%{name}% is defined by itself"))),
         }
     }
 
@@ -386,15 +382,34 @@ impl<'f, 'r> Engine<'f, 'r> {
         if args.len() > names.len() {
             return Err(Fault::new(
                 at,
-                format!("@{name} takes {}, not {}", arguments(names.len()), args.len()),
+                format!(
+                    "@{name} takes {}, not {}",
+                    arguments(names.len()),
+                    args.len()
+                ),
             ));
         }
         let args = names.into_iter().zip(args).collect();
-        self.call(mac.as_ref(), builtin, &Call { name, at, args, scope })
+        self.call(
+            mac.as_ref(),
+            builtin,
+            &Call {
+                name,
+                at,
+                args,
+                scope,
+            },
+        )
     }
 
     /// `{"type": name, …}`.
-    fn call_long(&mut self, at: Place, name: &Rc<str>, map: &Rc<Map>, scope: &Rc<Scope>) -> Outcome {
+    fn call_long(
+        &mut self,
+        at: Place,
+        name: &Rc<str>,
+        map: &Rc<Map>,
+        scope: &Rc<Scope>,
+    ) -> Outcome {
         if definitions::is_definition(name) && !self.macros.contains_key(name) {
             return Ok(Value::new(at, Kind::Map(Rc::clone(map))));
         }
@@ -405,7 +420,16 @@ impl<'f, 'r> Engine<'f, 'r> {
             .collect();
         let mac = self.macros.get(name).cloned();
         let builtin = self.builtins.get(&**name).copied();
-        self.call(mac.as_ref(), builtin, &Call { name, at, args, scope })
+        self.call(
+            mac.as_ref(),
+            builtin,
+            &Call {
+                name,
+                at,
+                args,
+                scope,
+            },
+        )
     }
 
     fn call(
@@ -426,7 +450,10 @@ impl<'f, 'r> Engine<'f, 'r> {
                     None => (builtin.run)(self, call),
                 }
             }
-            (None, None) => Err(Fault::new(call.at, format!("there is no macro @{}", call.name))),
+            (None, None) => Err(Fault::new(
+                call.at,
+                format!("there is no macro @{}", call.name),
+            )),
         };
         outcome.map_err(|fault| {
             let is_here = fault.at.source == call.at.source && fault.at.start == call.at.start;
