@@ -132,7 +132,7 @@ pub(crate) fn parse_plain(name: &str, text: &str) -> Result<serde_json::Value, S
     }
 }
 
-fn plain(value: &Value) -> serde_json::Value {
+pub(super) fn plain(value: &Value) -> serde_json::Value {
     match &value.kind {
         Kind::Null => serde_json::Value::Null,
         Kind::Bool(value) => (*value).into(),

@@ -133,6 +133,7 @@ fn of_aliases(
         }
     }
     let mut default = None;
+    let mut others = Vec::new();
     let mut is_good = true;
     for (alias, at, handle) in trees {
         if split_route(&alias).is_none() {
@@ -143,22 +144,23 @@ fn of_aliases(
         } else if alias == settings.default_route {
             default = Some((at, handle));
         } else {
-            is_good = false;
-            findings
-                .error(
-                    at,
-                    format!("not supported yet by this release: the routing prefix {alias}"),
-                )
-                .label("only the default route can be served");
+            others.push((alias, at));
         }
     }
-    if default.is_none() {
-        is_good = false;
+    if default.is_none() && is_good {
         let route = &settings.default_route;
         findings
             .error(routes.at, format!("invalid default route: {route}"))
             .label("no alias is this")
             .with_help("-R chooses the default route");
+        return None;
+    }
+    for (alias, at) in others {
+        is_good = false;
+        let message = format!("not supported yet by this release: the routing prefix {alias}");
+        findings
+            .error(at, message)
+            .label("only the default route can be served");
     }
     default.filter(|_| is_good)
 }

@@ -251,7 +251,7 @@ mod tests {
             value = next;
             levels += 1;
         }
-        assert_eq!(levels, 20, "2 to the 22 values are the bound");
+        assert_eq!(levels, 21, "2 to the 22 values are the bound");
         assert!(value.size() <= MAX_SIZE);
     }
 

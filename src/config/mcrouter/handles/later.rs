@@ -3,7 +3,7 @@
 //! A type that is here is refused by name; one that is neither here nor in a family does not exist.
 
 /// To come.
-pub(super) const TYPES: &[&str] = &[
+pub(in super::super) const TYPES: &[&str] = &[
     "AllAsyncRoute",
     "BlackholeRoute",
     "DevNullRoute",

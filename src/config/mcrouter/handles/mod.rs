@@ -12,6 +12,8 @@ mod collections;
 mod failover;
 mod fill;
 mod later;
+#[cfg(test)]
+pub(super) use later::TYPES as LATER;
 mod pool;
 mod root;
 mod wrappers;

@@ -1,0 +1,265 @@
+//! What is refused: with its place, and so that one sees whether mcrouter would take it.
+
+use super::*;
+use proptest::prelude::*;
+
+#[test]
+fn what_mcrouter_has_and_ringroad_has_not_is_named_with_its_place() {
+    for name in super::super::handles::LATER {
+        let text = format!(
+            "{{{POOLS},\n\"route\": {{\"type\": \"{name}\", \"target\": \"PoolRoute|A\"}}}}"
+        );
+        let error = bad(&text);
+        let want = format!("f.json:7:19: not supported yet by this release: {name}");
+        assert!(error.starts_with(&want), "{error}");
+        let short = bad_route(&format!("\"{name}|PoolRoute|A\""));
+        assert!(short.contains(&format!("this release: {name}")), "{short}");
+    }
+}
+
+#[test]
+fn parameters_that_would_change_something_are_refused() {
+    let two = r#""children": ["PoolRoute|A", "PoolRoute|B"]"#;
+    for (route, why) in [
+        (r#"{"type": "PoolRoute", "pool": "A", "shadows": [{}]}"#.to_owned(), "`shadows` of PoolRoute"),
+        (r#"{"type": "PoolRoute", "pool": "A", "max_outstanding": 5}"#.to_owned(), "`max_outstanding`"),
+        (r#"{"type": "PoolRoute", "pool": "A", "rates": {"gets_rate": 1}}"#.to_owned(), "`rates`"),
+        (r#"{"type": "PoolRoute", "pool": "A", "slow_warmup": {"failoverTarget": "x"}}"#.to_owned(), "`slow_warmup`"),
+        (r#"{"type": "PoolRoute", "pool": "A", "shard_splits": {"1": 2}}"#.to_owned(), "`shard_splits`"),
+        (r#"{"type": "PoolRoute", "pool": "A", "bucketize": true}"#.to_owned(), "`bucketize`"),
+        (r#"{"type": "PoolRoute", "pool": "A", "shadow_policy": "x"}"#.to_owned(), "invalid shadow policy"),
+        (format!(r#"{{"type": "FailoverRoute", {two}, "failover_limit": {{"rate": 0.5}}}}"#), "`failover_limit`"),
+        (format!(r#"{{"type": "FailoverRoute", {two}, "failover_tag": true}}"#), "`failover_tag`"),
+        (format!(r#"{{"type": "FailoverRoute", {two}, "enable_lease_pairing": true}}"#), "`enable_lease_pairing`"),
+        (format!(r#"{{"type": "FailoverRoute", {two}, "failover_errors": ["tko"]}}"#), "`failover_errors` other than"),
+        (format!(r#"{{"type": "FailoverRoute", {two}, "failover_errors": {{"gets": []}}}}"#), "`failover_errors` other than"),
+        (format!(r#"{{"type": "FailoverRoute", {two}, "failover_errors": ["miss"]}}"#), "\"miss\" is no error"),
+        (
+            format!(r#"{{"type": "FailoverRoute", {two}, "failover_policy": {{"type": "LeastFailuresPolicy", "max_tries": 2}}}}"#),
+            "the failover policy LeastFailuresPolicy",
+        ),
+        (
+            r#"{"type": "FailoverWithExptimeRoute", "normal": "PoolRoute|A", "failover": "PoolRoute|B"}"#.to_owned(),
+            "FailoverWithExptimeRoute",
+        ),
+        (format!(r#"{{"type": "AllSyncRoute", {two}}}"#), "AllSyncRoute"),
+        (r#""RandomRoute|Pool|A""#.to_owned(), "RandomRoute"),
+        (r#"{"type": "AllFastestRoute", "children": ""}"#.to_owned(), "AllFastestRoute without children"),
+        (
+            r#"{"type": "OperationSelectorRoute", "default_policy": "PoolRoute|A", "operation_policies": {"get": "PoolRoute|B"}}"#.to_owned(),
+            "OperationSelectorRoute",
+        ),
+        (
+            r#"{"type": "WarmUpRoute", "cold": "PoolRoute|A", "warm": "PoolRoute|B", "exptime": 9999999}"#.to_owned(),
+            "an `exptime`",
+        ),
+        (
+            r#"{"type": "WarmUpRoute", "cold": "PoolRoute|A", "warm": "PoolRoute|B", "enable_metaget": true}"#.to_owned(),
+            "`enable_metaget`",
+        ),
+        (
+            r#"{"type": "BigValueRoute", "target": "PoolRoute|A", "split_threshold": 10, "batch_size": 1}"#.to_owned(),
+            "a `split_threshold`",
+        ),
+        (r#"{"type": "PrefixSelectorRoute", "policies": {"a": "PoolRoute|A"}}"#.to_owned(), "without `wildcard`"),
+        (
+            r#"{"type": "PrefixSelectorRoute", "policies": {"a|": "PoolRoute|A"}, "wildcard": "PoolRoute|B"}"#.to_owned(),
+            "beginning of a hash stop",
+        ),
+    ] {
+        let error = bad_route(&route);
+        assert!(error.contains(why), "{route}: {error}");
+    }
+}
+
+#[test]
+fn mistakes_are_called_mistakes() {
+    for (route, why) in [
+        (
+            r#""PoolRouet|A""#,
+            "unknown route handle \"PoolRouet\"; did you mean \"PoolRoute\"?",
+        ),
+        (r#""PoolRoute""#, "`pool` is missing"),
+        (r#""PoolRoute|Z""#, "there is no pool \"Z\""),
+        (r#"{"pool": "A"}"#, "`type` is missing"),
+        (r#"{"type": 1}"#, "`type` must be a text"),
+        ("1", "a route must be"),
+        ("[]", "0 handles in a list, expected 1"),
+        (
+            r#"["PoolRoute|A", "PoolRoute|B"]"#,
+            "2 handles in a list, expected 1",
+        ),
+        (r#""Pool|A""#, "3 handles in a list, expected 1"),
+        (r#"{"type": "FailoverRoute"}"#, "`children` is missing"),
+        (
+            r#"{"type": "FailoverRoute", "children": [{"type": "PrefixSelectorRoute", "wildcard": "PoolRoute|A"}, "PoolRoute|B"]}"#,
+            "unknown route handle \"PrefixSelectorRoute\"",
+        ),
+        (r#"{"type": "SRRoute"}"#, "only Meta has"),
+        (
+            r#"{"type": "BigValueRoute", "target": "PoolRoute|A"}"#,
+            "needs a whole number `split_threshold`",
+        ),
+        (
+            r#"{"type": "PrefixSelectorRoute"}"#,
+            "needs `policies` or a `wildcard`",
+        ),
+    ] {
+        let error = bad_route(route);
+        assert!(error.contains(why), "{route}: {error}");
+    }
+    for (text, why) in [
+        ("[]", "must be an object"),
+        ("{}", "there is no `route`"),
+        (
+            r#"{"route": "a", "routes": {}}"#,
+            "both `route` and `routes`",
+        ),
+        (r#"{"routes": 1}"#, "`routes` must be"),
+        (r#"{"routes": []}"#, "invalid default route: /././"),
+        (
+            r#"{"routes": [{"aliases": ["/./."], "route": "x"}]}"#,
+            "is not a routing prefix",
+        ),
+        (
+            r#"{"routes": [{"route": "x"}]}"#,
+            "needs `aliases` and `route`",
+        ),
+        (
+            r#"{"pools": 1, "route": "PoolRoute|A"}"#,
+            "`pools` must be an object",
+        ),
+        (
+            r#"{"named_handles": 1, "route": "x"}"#,
+            "`named_handles` must be",
+        ),
+        (
+            r#"{"named_handles": ["x"], "route": "x"}"#,
+            "needs a `name`",
+        ),
+        (
+            r#"{"named_handles": {"x": "x"}, "route": "x"}"#,
+            "is part of itself",
+        ),
+        (
+            r#"{"named_handles": {"x": {"type": "AllSyncRoute", "children": "x"}}, "route": "x"}"#,
+            "is part of itself",
+        ),
+        (
+            r#"{"named_handles": {"x": {"type": "Pool", "name": "y", "pool": "A"}}, "route": "x"}"#,
+            "is named \"x\", too",
+        ),
+    ] {
+        let error = bad(text);
+        assert!(error.contains(why), "{text}: {error}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_found_in_one_run() {
+    let text = r#"{
+        "pools": {"A": {"servers": ["h", "h:1"], "protocol": "caret"}},
+        "route": {"type": "FailoverRoute", "failover_tag": true, "children": ["PoolRoute|A", "PoolRoute|B", "NullRoute"]}
+    }"#;
+    let errors = with(&Settings::default(), text).unwrap_err();
+    assert!(errors.count() >= 4, "{errors}");
+}
+
+#[test]
+fn routes_are_not_deeper_or_larger_than_the_request_path_takes() {
+    let nested = |count: usize| {
+        (0..count).fold("\"PoolRoute|A\"".to_owned(), |inner, _| {
+            format!("{{\"type\": \"FailoverRoute\", \"children\": [{inner}, \"PoolRoute|B\"]}}")
+        })
+    };
+    assert!(matches!(route(&nested(15)).0, Route::Failover { .. }));
+    assert!(bad_route(&nested(16)).contains("more than 16 deep"));
+    assert!(bad_route(&nested(80)).contains("more than 64 deep"));
+    let handles: String = (1..17)
+        .map(|i| {
+            let before = i - 1;
+            format!(", \"n{i}\": {{\"type\": \"FailoverRoute\", \"children\": [\"n{before}\", \"n{before}\"]}}")
+        })
+        .collect();
+    let text = format!(
+        "{{{POOLS}, \"named_handles\": {{\"n0\": \"PoolRoute|A\"{handles}}}, \"route\": \"n16\"}}"
+    );
+    assert!(bad(&text).contains("too many handles"));
+}
+
+fn piece() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        "1",
+        "null",
+        "true",
+        "\"\"",
+        "\"PoolRoute|A\"",
+        "\"Pool|A\"",
+        "\"A\"",
+        "\"n\"",
+        "[]",
+        "{}",
+        "\"h:1\"",
+        "\"FailoverRoute|Pool|A\"",
+        "\"HashRoute|Pool|A\"",
+        "[\"h:1\", \"h:2\"]",
+        "\"@range(@int(1),@int(3))\"",
+        "\"/././\"",
+        "0.5",
+        "\"%hostid%\"",
+        "\"Ch3\"",
+    ])
+    .prop_map(str::to_owned);
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        let key = prop::sample::select(vec![
+            "type",
+            "pool",
+            "pools",
+            "route",
+            "routes",
+            "children",
+            "servers",
+            "name",
+            "hash",
+            "weights",
+            "named_handles",
+            "A",
+            "n",
+            "target",
+            "policies",
+            "wildcard",
+            "macros",
+            "vars",
+            "aliases",
+            "inherit",
+            "hash_func",
+            "failover_errors",
+            "tags",
+            "/././",
+        ]);
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4)
+                .prop_map(|list| format!("[{}]", list.join(", "))),
+            prop::collection::vec((key, inner), 0..5).prop_map(|members| {
+                let members: Vec<String> = members
+                    .iter()
+                    .map(|(key, value)| format!("\"{key}\": {value}"))
+                    .collect();
+                format!("{{{}}}", members.join(", "))
+            }),
+        ]
+    })
+}
+
+proptest! {
+    /// Whatever a configuration is made of, it gets an answer; a good one is the same when it is printed.
+    #[test]
+    fn any_configuration_is_answered(pools in piece(), route in piece(), named in piece()) {
+        let text = format!("{{\"pools\": {pools}, \"route\": {route}, \"named_handles\": {named}}}");
+        if let Ok((config, _)) = with(&Settings::default(), &text) {
+            let written = config.to_toml();
+            let again = parse_toml("f.toml", &written);
+            prop_assert_eq!(again.map(|(config, _)| config), Ok(config));
+        }
+    }
+}

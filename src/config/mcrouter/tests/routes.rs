@@ -1,0 +1,230 @@
+//! What handles become.
+
+use super::*;
+use crate::config::FailoverOn;
+
+fn failover(children: Vec<Route>) -> Route {
+    Route::Failover {
+        children,
+        on: FailoverOn::DEFAULT.to_vec(),
+    }
+}
+
+#[test]
+fn a_pool_in_every_notation() {
+    for text in [
+        r#""PoolRoute|A""#,
+        r#"{"type": "PoolRoute", "pool": "A"}"#,
+        r#"["PoolRoute|A"]"#,
+        r#"[[], "PoolRoute|A", ""]"#,
+        r#"{"type": "PoolRoute", "pool": "A", "name": "n", "asynclog": false, "shadows": [], "max_outstanding": 0}"#,
+        r#"{"type": "PoolRoute", "pool": {"name": "A", "servers": ["10.0.0.1:11211", "10.0.0.2:11211", "10.0.0.3:11211"]}}"#,
+        r#""AllSyncRoute|PoolRoute|A""#,
+        r#"{"type": "FailoverRoute", "children": ["PoolRoute|A"], "failover_limit": {"rate": 0.1}}"#,
+        r#""HashRoute|Pool|A""#,
+        r#""OperationSelectorRoute|PoolRoute|A""#,
+        r#"{"type": "PrefixPolicyRoute", "default_policy": "PoolRoute|A"}"#,
+        r#"{"type": "LoggingRoute", "target": "PoolRoute|A"}"#,
+        r#"{"type": "ModifyExptimeRoute", "target": "PoolRoute|A", "exptime": 0, "action": "min"}"#,
+        r#"{"type": "PrefixSelectorRoute", "wildcard": "PoolRoute|A"}"#,
+        r#"{"type": "PrefixSelectorRoute", "policies": {"": "PoolRoute|A"}}"#,
+    ] {
+        let (route, config) = route(text);
+        assert_eq!(route, Route::Pool(0), "{text}");
+        assert_eq!(names(&config), ["A"], "{text}");
+        let pool = &config.pools[0];
+        assert_eq!(pool.placement.distribution, Distribution::Ch3);
+        assert!(pool.placement.stop, "the hash stop is always obeyed");
+        assert_eq!(pool.servers.len(), 3);
+    }
+}
+
+#[test]
+fn prefixes_are_in_the_order_of_their_text() {
+    let text = r#"{"type": "PrefixSelectorRoute", "wildcard": "PoolRoute|C",
+        "policies": {"b": "PoolRoute|B", "a": "PoolRoute|A", "x|#|y": "PoolRoute|A"}}"#;
+    let (route, config) = route(text);
+    assert_eq!(names(&config), ["A", "B", "C"]);
+    let Route::Prefix { prefixes, default } = route else {
+        panic!()
+    };
+    assert_eq!(*default, Route::Pool(2));
+    let want = [
+        (b"a".to_vec(), Route::Pool(0)),
+        (b"b".to_vec(), Route::Pool(1)),
+    ];
+    assert_eq!(prefixes, want);
+}
+
+#[test]
+fn failover_in_order() {
+    for text in [
+        r#"{"type": "FailoverRoute", "children": ["PoolRoute|A", "PoolRoute|B"]}"#,
+        r#"{"type": "FailoverRoute", "children": ["PoolRoute|A", "PoolRoute|B"],
+            "failover_errors": ["tko", "timeout", "connect_timeout", "connect_error", "busy", "try_again",
+                "shutdown", "local_error", "remote_error", "deadline_exceeded", "tko"],
+            "failover_policy": {"type": "SomethingNew"}, "failover_tag": false, "enable_lease_pairing": false}"#,
+        r#"{"type": "FailoverRoute", "children": ["PoolRoute|A", "PoolRoute|B"], "failover_errors": {}}"#,
+        r#"{"type": "FailoverWithExptimeRoute", "normal": "PoolRoute|A", "failover": "PoolRoute|B", "failover_exptime": 0}"#,
+    ] {
+        let (route, config) = route(text);
+        assert_eq!(
+            route,
+            failover(vec![Route::Pool(0), Route::Pool(1)]),
+            "{text}"
+        );
+        assert_eq!(names(&config), ["A", "B"]);
+    }
+}
+
+#[test]
+fn the_servers_of_a_pool_can_be_children() {
+    let (route, config) = route(r#""FailoverRoute|Pool|B""#);
+    assert_eq!(route, failover(vec![Route::Pool(0), Route::Pool(1)]));
+    assert_eq!(names(&config), ["B.0", "B.1"]);
+    for (pool, addr) in config
+        .pools
+        .iter()
+        .zip(["10.0.1.1:11211", "10.0.1.2:11211"])
+    {
+        assert_eq!(pool.servers[0].addr.to_string(), addr);
+        assert_eq!(pool.timeout, Duration::from_millis(250));
+    }
+    let salted = r#"{"type": "SaltedFailoverRoute", "pool": "B", "hash": {"salt": "s"}}"#;
+    let (route, config) = super::route(salted);
+    assert_eq!(route, failover((0..3).map(Route::Pool).collect()));
+    assert_eq!(names(&config), ["B", "B.0", "B.1"]);
+    assert_eq!(config.pools[0].placement.salt, "s");
+}
+
+#[test]
+fn a_hash_over_lists_is_one_pool() {
+    let text = r#"{"type": "HashRoute", "children": ["Pool|A", "Pool|C"], "hash_func": "Crc32", "salt": "x"}"#;
+    let (route, config) = route(text);
+    assert_eq!(route, Route::Pool(0));
+    assert_eq!(config.pools.len(), 1);
+    assert_eq!(config.pools[0].servers.len(), 4);
+    assert_eq!(config.pools[0].placement.distribution, Distribution::Crc32);
+    assert_eq!(config.pools[0].placement.salt, "x");
+    assert!(
+        bad_route(r#""HashRoute|Pool|A""#.replace("Pool|A", "PoolRoute|Z").as_str())
+            .contains("there is no pool \"Z\"")
+    );
+    let mixed = r#"{"type": "HashRoute", "children": ["Pool|A", "PoolRoute|B"]}"#;
+    assert!(bad_route(mixed).contains("not supported yet"));
+}
+
+#[test]
+fn one_pool_with_two_hashes_is_two_pools() {
+    let text = r#"{"type": "FailoverRoute", "children": [
+        "PoolRoute|A",
+        {"type": "PoolRoute", "pool": "A", "hash": "Crc32"},
+        {"type": "PoolRoute", "pool": "A", "hash": "Ch3"}]}"#;
+    let (route, config) = route(text);
+    let pools = [0, 1, 0].map(Route::Pool).to_vec();
+    assert_eq!(route, failover(pools));
+    assert_eq!(names(&config), ["A", "A.2"]);
+}
+
+#[test]
+fn warm_up_and_big_values() {
+    let (route, _) =
+        route(r#"{"type": "WarmUpRoute", "cold": "PoolRoute|A", "warm": "PoolRoute|B"}"#);
+    assert_eq!(
+        route,
+        Route::WarmUp {
+            cold: Box::new(Route::Pool(0)),
+            warm: Box::new(Route::Pool(1)),
+            exptime: 0
+        }
+    );
+    let text = r#"{"type": "BigValueRoute", "target": "PoolRoute|A", "split_threshold": 10000, "batch_size": 5}"#;
+    let big = |child, hide_reply_flag| Route::BigValue {
+        child: Box::new(child),
+        split_threshold: 10_000,
+        batch_size: 5,
+        hide_reply_flag,
+    };
+    assert_eq!(super::route(text).0, big(Route::Pool(0), false));
+    let settings = Settings {
+        big_values: Some(BigValues {
+            split_threshold: 10_000,
+            batch_size: 5,
+            hide_reply_flag: true,
+        }),
+        ..Settings::default()
+    };
+    let plain = format!("{{{POOLS}, \"route\": \"PoolRoute|A\"}}");
+    let (config, _) = good_with(&settings, &plain);
+    assert_eq!(config.route, big(Route::Pool(0), true));
+    let off = format!(
+        "{{{POOLS}, \"route\": \"PoolRoute|A\", \"routing_options\": {{\"enable_global_big_value_route\": false}}}}"
+    );
+    assert_eq!(good_with(&settings, &off).0.route, Route::Pool(0));
+}
+
+#[test]
+fn named_handles_are_built_once_and_the_first_counts() {
+    for named in [
+        r#"{"a": "PoolRoute|A", "b": {"type": "FailoverRoute", "children": ["a", "PoolRoute|B"]}}"#,
+        r#"[{"name": "a", "type": "PoolRoute", "pool": "A"}, {"name": "b", "type": "FailoverRoute", "children": ["a", "PoolRoute|B"]}]"#,
+    ] {
+        let text = format!("{{{POOLS}, \"named_handles\": {named}, \"route\": \"b\"}}");
+        let config = good(&text);
+        assert_eq!(
+            config.route,
+            failover(vec![Route::Pool(0), Route::Pool(1)]),
+            "{named}"
+        );
+    }
+    let text = r#"{"type": "FailoverRoute", "children": [
+        {"type": "PoolRoute", "name": "x", "pool": "A"},
+        {"type": "PoolRoute", "name": "x", "pool": "B"},
+        "x"]}"#;
+    let pools = [0, 0, 0].map(Route::Pool).to_vec();
+    assert_eq!(route(text).0, failover(pools));
+}
+
+#[test]
+fn routes_by_alias_serve_the_default_one() {
+    let settings = Settings {
+        default_route: "/a/b/".to_owned(),
+        ..Settings::default()
+    };
+    for routes in [
+        r#"{"/a/b/": "PoolRoute|A"}"#,
+        r#"[{"aliases": ["/a/b/"], "route": "PoolRoute|A"}]"#,
+    ] {
+        let text = format!("{{{POOLS}, \"routes\": {routes}}}");
+        assert_eq!(good_with(&settings, &text).0.route, Route::Pool(0));
+        assert!(bad(&text).contains("invalid default route: /././"));
+        let two = text.replace("\"/a/b/\"", "\"/././\", \"/a/b/\"");
+        let two = two.replace("{\"/././\", ", "{\"/././\": \"PoolRoute|B\", ");
+        let error = bad(&two);
+        let why = "not supported yet by this release: the routing prefix /a/b/";
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn what_is_different_is_said_once() {
+    let text = |route: &str| format!("{{{POOLS}, \"route\": {route}}}");
+    let said = |settings: &Settings, route: &str| {
+        let (_, warnings) = good_with(settings, &text(route));
+        let about = |w: &&Warning| w.message().contains("not as with mcrouter");
+        let found: Vec<&Warning> = warnings.iter().filter(about).collect();
+        assert_eq!(found.len(), 1);
+        found[0].help().join("\n")
+    };
+    let settings = Settings::default();
+    assert!(said(&settings, r#""PoolRoute|A""#).contains("spool"));
+    let off = r#"{"type": "PoolRoute", "pool": "A", "asynclog": false}"#;
+    assert!(!said(&settings, off).contains("spool"));
+    let disabled = Settings {
+        spools_deletes: false,
+        ..Settings::default()
+    };
+    assert!(!said(&disabled, r#""PoolRoute|A""#).contains("spool"));
+    let warm = r#"{"type": "WarmUpRoute", "cold": "PoolRoute|A", "warm": "PoolRoute|B"}"#;
+    assert!(said(&settings, warm).contains("gets"));
+}
