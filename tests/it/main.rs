@@ -30,6 +30,7 @@ mod hostile_updates;
 mod input;
 mod lifecycle;
 mod metrics;
+mod mcrouter;
 mod neighbours;
 mod nested;
 mod on_failure;

@@ -122,6 +122,11 @@ impl Ringroad {
 
     fn run_as(mut command: Command, config: &Path, port: Port, dir: tempfile::TempDir) -> Ringroad {
         command.arg("run").arg("--config").arg(config);
+        Ringroad::spawn(command, port, dir)
+    }
+
+    /// Runs any command line that serves; `port` is one it listens on.
+    pub fn spawn(command: Command, port: Port, dir: tempfile::TempDir) -> Ringroad {
         let mut process = Process::start("ringroad", command).unwrap();
         let addr = port.addr();
         process.wait_ready("accepts connections", || {
