@@ -288,6 +288,12 @@ pub struct ConvertArgs {
 
 /// Arguments of `mcrouter`, which it takes apart itself: see [`mcrouter::called`].
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  ringroad mcrouter -p 5000 --config file:/etc/mcrouter/config.json
+  ringroad mcrouter --validate-config --config-file=config.json
+  ringroad mcrouter --help                    every flag, and what becomes of it
+  ln -s /usr/bin/ringroad /usr/local/bin/mcrouter")]
 pub struct McrouterArgs {
     /// As for mcrouter; --help lists them
     #[arg(

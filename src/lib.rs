@@ -79,6 +79,8 @@ pub mod docs {
     pub mod metrics {}
     #[doc = include_str!("docs/rollouts.md")]
     pub mod rollouts {}
+    #[doc = include_str!("docs/mcrouter.md")]
+    pub mod mcrouter {}
     #[doc = include_str!("docs/differences.md")]
     pub mod differences {}
     #[doc = include_str!("docs/limits.md")]

@@ -152,7 +152,7 @@ impl fmt::Display for Diagnostic {
 }
 
 /// Every reason why a file is refused, in the order of the file. Never empty.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Errors {
     errors: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
@@ -170,6 +170,11 @@ impl Errors {
     #[must_use]
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
+    }
+
+    /// The warnings alone.
+    pub(super) fn into_warnings(self) -> Vec<Warning> {
+        self.warnings
     }
 
     /// How many errors there are in all.
@@ -288,29 +293,22 @@ impl<'a> Report<'a> {
         Ok(self.warnings)
     }
 
-    /// As [`Report::finish`], for a configuration of several texts.
-    pub(super) fn finish_all(reports: Vec<Self>) -> Result<Vec<Warning>, Errors> {
-        let is_good = reports.iter().all(|report| report.errors.is_empty());
+    /// What was found in several texts, and how many more errors there are. Whether there are any is for the caller
+    /// to know.
+    pub(super) fn merged(reports: Vec<Self>, suppressed: usize) -> Errors {
         let mut all = Errors {
             errors: Vec::new(),
             warnings: Vec::new(),
-            suppressed: 0,
+            suppressed,
         };
-        for report in reports {
-            let mut one = Errors {
-                errors: report.errors,
-                warnings: report.warnings,
-                suppressed: report.suppressed,
-            };
-            one.errors.sort_by_key(place);
-            one.warnings.sort_by_key(place);
-            all.errors.extend(one.errors);
-            all.warnings.extend(one.warnings);
-            all.suppressed += one.suppressed;
+        for mut report in reports {
+            report.errors.sort_by_key(place);
+            report.warnings.sort_by_key(place);
+            all.errors.append(&mut report.errors);
+            all.warnings.append(&mut report.warnings);
+            all.suppressed += report.suppressed;
         }
-        all.suppressed += all.errors.len().saturating_sub(MAX_SHOWN);
-        all.errors.truncate(MAX_SHOWN);
-        if is_good { Ok(all.warnings) } else { Err(all) }
+        all
     }
 
     /// All of it, for a file that gave no configuration.

@@ -65,6 +65,7 @@ fuzz() {
     )
     case $target in
         config) options+=(-dict=config.dict) ;;
+        mcrouter) options+=(-dict=mcrouter.dict) ;;
         *) options+=(-dict=protocol.dict) ;;
     esac
     if RUST_BACKTRACE=0 "$out/$host/release/$target" "${options[@]}" "corpus/$target" "seeds/$target" >"$log" 2>&1; then

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::super::diagnostics::{Errors, Report, Warning};
+use super::super::diagnostics::{Errors, MAX_SHOWN, Report, Warning};
 use super::value::Place;
 
 /// The most files a configuration may be made of.
@@ -46,7 +46,6 @@ impl Fault {
 #[derive(Debug)]
 pub(super) struct Finding {
     at: Place,
-    is_error: bool,
     message: String,
     label: String,
     help: Vec<String>,
@@ -69,12 +68,18 @@ impl Finding {
 struct Source {
     name: String,
     text: Rc<str>,
+    /// Where each line but the first starts.
+    lines: Vec<usize>,
 }
 
 /// The texts of a configuration and what was found in them.
 pub(super) struct Findings<'r> {
     sources: Vec<Source>,
-    found: Vec<Finding>,
+    errors: Vec<Finding>,
+    warnings: Vec<Finding>,
+    /// Takes what comes over the bound; errors are counted, nothing of it is shown.
+    spill: Option<Finding>,
+    suppressed: usize,
     read: Read<'r>,
     /// By path; the number of the source, or why it can't be read.
     files: HashMap<PathBuf, Result<usize, String>>,
@@ -84,7 +89,10 @@ impl<'r> Findings<'r> {
     pub(super) fn new(read: Read<'r>) -> Findings<'r> {
         Findings {
             sources: Vec::new(),
-            found: Vec::new(),
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            spill: None,
+            suppressed: 0,
             read,
             files: HashMap::new(),
         }
@@ -92,9 +100,11 @@ impl<'r> Findings<'r> {
 
     /// Takes a text in; its places begin with the number returned.
     pub(super) fn add(&mut self, name: &str, text: &str) -> usize {
+        let newlines = text.bytes().enumerate().filter(|(_, b)| *b == b'\n');
         self.sources.push(Source {
             name: name.to_owned(),
             text: text.into(),
+            lines: newlines.map(|(at, _)| at + 1).collect(),
         });
         self.sources.len() - 1
     }
@@ -130,8 +140,8 @@ impl<'r> Findings<'r> {
         let Some(source) = self.sources.get(at.source) else {
             return String::new();
         };
-        let before = source.text.get(..at.start).unwrap_or("");
-        format!("{}:{}", source.name, before.matches('\n').count() + 1)
+        let line = source.lines.partition_point(|start| *start <= at.start) + 1;
+        format!("{}:{line}", source.name)
     }
 
     pub(super) fn error(&mut self, at: Place, message: impl Into<String>) -> &mut Finding {
@@ -148,38 +158,53 @@ impl<'r> Findings<'r> {
     }
 
     fn push(&mut self, at: Place, is_error: bool, message: String) -> &mut Finding {
-        let index = self.found.len();
-        self.found.push(Finding {
+        let found = Finding {
             at,
-            is_error,
             message,
             label: String::new(),
             help: Vec::new(),
-        });
+        };
+        let list = match is_error {
+            true => &mut self.errors,
+            false => &mut self.warnings,
+        };
+        let index = list.len();
+        if index >= MAX_SHOWN {
+            self.suppressed += usize::from(is_error);
+            return self.spill.insert(found);
+        }
+        list.push(found);
         #[allow(clippy::indexing_slicing)] // The element pushed on the line before.
-        &mut self.found[index]
+        &mut list[index]
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.found.iter().any(|found| found.is_error)
+        !self.errors.is_empty()
     }
 
-    /// The warnings if nothing is wrong, else all of it.
+    /// What was made of the texts and the warnings, if nothing is wrong.
     ///
     /// # Errors
     /// Everything that was found.
-    pub(super) fn finish(self) -> Result<Vec<Warning>, Errors> {
+    pub(super) fn finish<T>(mut self, made: Option<T>) -> Result<(T, Vec<Warning>), Errors> {
+        if made.is_none() && !self.has_errors() {
+            // Whoever gives up has said why; should that ever be forgotten, this is better than nothing.
+            self.error(Place::default(), "the file can't be used");
+        }
+        let made = made.filter(|_| !self.has_errors());
         let mut reports: Vec<Report<'_>> = self
             .sources
             .iter()
             .map(|source| Report::new(&source.name, &source.text))
             .collect();
-        for found in self.found {
+        let errors = self.errors.into_iter().map(|found| (true, found));
+        let warnings = self.warnings.into_iter().map(|found| (false, found));
+        for (is_error, found) in errors.chain(warnings) {
             let Some(report) = reports.get_mut(found.at.source) else {
                 continue;
             };
             let span: Range<usize> = found.at.start..found.at.end;
-            let shown = match found.is_error {
+            let shown = match is_error {
                 true => report.error(span, found.message),
                 false => report.warn(span, found.message),
             };
@@ -188,6 +213,10 @@ impl<'r> Findings<'r> {
                 shown.with_help(help);
             }
         }
-        Report::finish_all(reports)
+        let all = Report::merged(reports, self.suppressed);
+        match made {
+            Some(made) => Ok((made, all.into_warnings())),
+            None => Err(all),
+        }
     }
 }

@@ -126,7 +126,7 @@ pub(crate) fn parse_plain(name: &str, text: &str) -> Result<serde_json::Value, S
         Err(fault) => {
             findings.fault(fault);
             Err(findings
-                .finish()
+                .finish(None::<()>)
                 .map_or_else(|errors| errors.brief(), |_| String::new()))
         }
     }
@@ -163,16 +163,11 @@ mod tests {
         let mut read = no_files;
         let mut findings = Findings::new(&mut read);
         let source = findings.add("f.json", text);
-        let value = parse(&mut findings, source).map_err(|fault| {
-            findings.fault(fault);
-            String::new()
-        });
-        let has_errors = findings.has_errors();
-        match (findings.finish(), value) {
-            (Ok(warnings), Ok(value)) if !has_errors => Ok((value, warnings.len())),
-            (Err(errors), _) => Err(errors.brief()),
-            other => panic!("{other:?}"),
-        }
+        let value = parse(&mut findings, source).map_err(|fault| findings.fault(fault));
+        let finished = findings.finish(value.ok());
+        finished
+            .map(|(value, warnings)| (value, warnings.len()))
+            .map_err(|errors| errors.brief())
     }
 
     #[test]

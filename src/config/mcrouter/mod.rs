@@ -81,16 +81,7 @@ pub(super) fn parse(
             .ok()
             .and_then(|document| top::config(&mut findings, settings, &document))
     };
-    if config.is_none() && !findings.has_errors() {
-        // Whoever gives up has said why; should that ever be forgotten, this is better than nothing.
-        findings.error(Place::default(), "the file can't be used");
-    }
-    let warnings = findings.finish()?;
-    match config {
-        Some(config) => Ok((config, warnings)),
-        // An error was found, so this is not reached.
-        None => Err(Errors::default()),
-    }
+    findings.finish(config)
 }
 
 fn expanded(

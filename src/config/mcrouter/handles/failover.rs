@@ -76,7 +76,7 @@ impl Builder<'_, '_> {
             None => Some(()),
             Some(errors) => self.default_errors(errors),
         };
-        (fields?, policy?, errors?);
+        fields.and(policy).and(errors)?;
         let children = children.into_iter().map(|child| self.as_route(child));
         Some(vec![Handle::Route(Route::Failover {
             children: children.collect(),

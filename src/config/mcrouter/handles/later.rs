@@ -20,7 +20,6 @@ pub(in super::super) const TYPES: &[&str] = &[
     "OriginalClientHashRoute",
     "OutstandingLimitRoute",
     "RateLimitRoute",
-    "SlowWarmUpRoute",
     "StagingRoute",
 ];
 

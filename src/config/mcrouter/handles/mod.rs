@@ -384,6 +384,12 @@ fn types() -> impl Iterator<Item = &'static Type> {
     .flatten()
 }
 
+/// The names of the types that can be built, but for the one that only the root knows.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    types().map(|(name, _)| *name)
+}
+
 /// Whether a field is as if it were not there.
 fn is_off(value: &Value) -> bool {
     match &value.kind {

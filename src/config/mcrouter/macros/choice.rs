@@ -54,6 +54,7 @@ fn fnv64(text: &str) -> u64 {
 fn weighted_hash(engine: &mut Engine<'_, '_>, call: &Call<'_>) -> Outcome {
     let value = engine.arg(call, "dictionary")?;
     let members = collections::object(call, &value)?;
+    engine.charge(call.at, u64::from(value.size()))?;
     let key = engine.arg(call, "key")?;
     let key = match &key.kind {
         Kind::Text(text) => spooky64(text.as_bytes(), 0),

@@ -76,6 +76,7 @@ pub(super) const LIST: &[Builtin] = &[
         run: |engine, call| {
             let text = engine.text_arg(call, "dictionary")?;
             let delim = engine.text_arg(call, "delim")?;
+            engine.charge(call.at, text.len() as u64 / 16)?;
             if delim.is_empty() {
                 return Err(Fault::new(call.at, "@split: `delim` is empty"));
             }
@@ -222,6 +223,7 @@ fn slice(engine: &mut Engine<'_, '_>, call: &Call<'_>) -> Outcome {
         let inside = inside.map(|(key, member)| (key.clone(), member.clone()));
         return engine.map(call.at, inside.collect());
     }
+    engine.charge(call.at, u64::from(value.size()))?;
     let (from, to) = (engine.int_arg(call, "from")?, engine.int_arg(call, "to")?);
     let inside = |index: usize| i64::try_from(index).is_ok_and(|at| (from..=to).contains(&at));
     match &value.kind {
@@ -247,7 +249,10 @@ fn contains(engine: &mut Engine<'_, '_>, call: &Call<'_>) -> Outcome {
     let key = engine.arg(call, "key")?;
     let found = match (&value.kind, &key.kind) {
         (Kind::Map(map), Kind::Text(key)) => map.get(key).is_some(),
-        (Kind::Text(text), Kind::Text(part)) => text.contains(&**part),
+        (Kind::Text(text), Kind::Text(part)) => {
+            engine.charge(call.at, u64::from(value.size()))?;
+            text.contains(&**part)
+        }
         (Kind::List(list), _) => {
             engine.charge(call.at, u64::from(value.size()))?;
             list.items().contains(&key)

@@ -2,7 +2,7 @@
 //!
 //! It turns the file's JSON into the JSON that pools and routes are read from. Texts and objects are expanded:
 //! `%name%` is a variable, a text that starts with `@` and an object whose `type` names a macro are calls. The
-//! notation is in `text`; the built-in functions, by subject, in `logic`, `arith`, `collections`, `choice` and `forms`.
+//! notation is in `text`, calls are in `call`; the built-in functions, by subject, in `logic`, `arith`, `collections`, `choice` and `forms`.
 //!
 //! * A macro's body sees its own parameters and the constants, not its caller's variables.
 //! * Variables and constants are expanded when they are first needed, and once.
@@ -12,6 +12,7 @@
 //! Nothing here knows what a pool or a route is.
 
 mod arith;
+mod call;
 mod choice;
 mod collections;
 mod definitions;
@@ -21,13 +22,14 @@ mod logic;
 mod text;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::findings::{Fault, Findings};
 use super::json;
 use super::value::{Kind, Map, Member, Members, Place, TooLarge, Value};
+use call::{Call, missing_argument, wrong};
 use definitions::Macro;
 use text::Shape;
 
@@ -78,14 +80,6 @@ struct Param(&'static str, bool);
 const NEED: bool = true;
 const MAY: bool = false;
 
-/// One call; the arguments as they were written, to be expanded in `scope`.
-struct Call<'c> {
-    name: &'c str,
-    at: Place,
-    args: BTreeMap<&'c str, Value>,
-    scope: &'c Rc<Scope>,
-}
-
 enum Import {
     Busy,
     Done(Outcome),
@@ -102,6 +96,8 @@ pub(super) struct Engine<'f, 'r> {
     dir: Option<PathBuf>,
     depth: u32,
     steps: u64,
+    /// Once it has been asked for.
+    host_id: Option<u32>,
 }
 
 impl<'f, 'r> Engine<'f, 'r> {
@@ -142,6 +138,7 @@ impl<'f, 'r> Engine<'f, 'r> {
             dir: dir.map(Path::to_path_buf),
             depth: 0,
             steps: 0,
+            host_id: None,
         }
     }
 
@@ -274,7 +271,8 @@ impl<'f, 'r> Engine<'f, 'r> {
             return self.force(at, name, &holder);
         }
         if name == "hostid" {
-            return Ok(Value::int(at, i64::from(host::id())));
+            let id = *self.host_id.get_or_insert_with(host::id);
+            return Ok(Value::int(at, i64::from(id)));
         }
         let known: Vec<Rc<str>> = self.global.vars.borrow().keys().cloned().collect();
         let near = json::did_you_mean(name, known.iter().map(|name| &**name));
@@ -354,154 +352,6 @@ impl<'f, 'r> Engine<'f, 'r> {
         }
         self.map(at, members)
     }
-
-    /// `@name(arg,arg)`.
-    fn call_short(
-        &mut self,
-        at: Place,
-        name: &Rc<str>,
-        args: Vec<Value>,
-        scope: &Rc<Scope>,
-    ) -> Outcome {
-        let mac = self.macros.get(name).cloned();
-        let builtin = self.builtins.get(&**name).copied();
-        let names: Vec<&str> = match (&mac, builtin) {
-            (Some(mac), _) => mac.names().collect(),
-            (None, Some(builtin)) => builtin.params.iter().map(|Param(name, _)| *name).collect(),
-            (None, None) => {
-                let known = self.builtins.keys().copied();
-                let known = known.chain(self.macros.keys().map(|name| &**name));
-                let near = json::did_you_mean(name, known);
-                let fault = Fault::new(at, format!("there is no macro @{name}"));
-                return Err(match near.is_empty() {
-                    true => fault.with_help("a text that starts with @ is written \\\\@…"),
-                    false => fault.with_help(near),
-                });
-            }
-        };
-        if args.len() > names.len() {
-            return Err(Fault::new(
-                at,
-                format!(
-                    "@{name} takes {}, not {}",
-                    arguments(names.len()),
-                    args.len()
-                ),
-            ));
-        }
-        let args = names.into_iter().zip(args).collect();
-        self.call(
-            mac.as_ref(),
-            builtin,
-            &Call {
-                name,
-                at,
-                args,
-                scope,
-            },
-        )
-    }
-
-    /// `{"type": name, …}`.
-    fn call_long(
-        &mut self,
-        at: Place,
-        name: &Rc<str>,
-        map: &Rc<Map>,
-        scope: &Rc<Scope>,
-    ) -> Outcome {
-        if definitions::is_definition(name) && !self.macros.contains_key(name) {
-            return Ok(Value::new(at, Kind::Map(Rc::clone(map))));
-        }
-        let args = map.members().iter();
-        let args = args
-            .filter(|(key, _)| !matches!(&***key, "type" | "vars"))
-            .map(|(key, member)| (&**key, member.value.clone()))
-            .collect();
-        let mac = self.macros.get(name).cloned();
-        let builtin = self.builtins.get(&**name).copied();
-        self.call(
-            mac.as_ref(),
-            builtin,
-            &Call {
-                name,
-                at,
-                args,
-                scope,
-            },
-        )
-    }
-
-    fn call(
-        &mut self,
-        mac: Option<&Rc<Macro>>,
-        builtin: Option<&'static Builtin>,
-        call: &Call<'_>,
-    ) -> Outcome {
-        let outcome = match (mac, builtin) {
-            (Some(mac), _) => self.call_macro(mac, call),
-            (None, Some(builtin)) => {
-                let missing = builtin
-                    .params
-                    .iter()
-                    .find(|Param(name, need)| *need && !call.args.contains_key(name));
-                match missing {
-                    Some(Param(name, _)) => Err(missing_argument(call, name)),
-                    None => (builtin.run)(self, call),
-                }
-            }
-            (None, None) => Err(Fault::new(
-                call.at,
-                format!("there is no macro @{}", call.name),
-            )),
-        };
-        outcome.map_err(|fault| {
-            let is_here = fault.at.source == call.at.source && fault.at.start == call.at.start;
-            if mac.is_none() && is_here || fault.help.len() >= MAX_NOTES {
-                return fault;
-            }
-            let place = self.findings.whereabouts(call.at);
-            fault.with_help(format!("in @{}, called at {place}", call.name))
-        })
-    }
-
-    /// An argument, expanded; `None` if it was not given.
-    fn optional(&mut self, call: &Call<'_>, name: &str) -> Result<Option<Value>, Fault> {
-        match call.args.get(name) {
-            None => Ok(None),
-            Some(raw) => self.expand(&raw.clone(), call.scope).map(Some),
-        }
-    }
-
-    /// An argument, expanded.
-    fn arg(&mut self, call: &Call<'_>, name: &str) -> Outcome {
-        self.optional(call, name)?
-            .ok_or_else(|| missing_argument(call, name))
-    }
-
-    fn int_arg(&mut self, call: &Call<'_>, name: &str) -> Result<i64, Fault> {
-        let value = self.arg(call, name)?;
-        match value.kind {
-            Kind::Int(number) => Ok(number),
-            _ => Err(wrong(call, name, "a whole number", &value)),
-        }
-    }
-
-    fn bool_arg(&mut self, call: &Call<'_>, name: &str) -> Result<bool, Fault> {
-        let value = self.arg(call, name)?;
-        match value.kind {
-            Kind::Bool(value) => Ok(value),
-            _ => Err(wrong(call, name, "true or false", &value)),
-        }
-    }
-
-    fn text_arg(&mut self, call: &Call<'_>, name: &str) -> Result<Rc<str>, Fault> {
-        let value = self.arg(call, name)?;
-        value
-            .as_text()
-            .cloned()
-            .ok_or_else(|| wrong(call, name, "a text", &value))
-    }
 }
 
 /// The scope that holds a variable.
@@ -514,26 +364,6 @@ fn find(name: &str, scope: &Rc<Scope>) -> Option<Rc<Scope>> {
         at = scope.outer.as_ref();
     }
     None
-}
-
-fn missing_argument(call: &Call<'_>, name: &str) -> Fault {
-    Fault::new(call.at, format!("@{}: `{name}` is missing", call.name))
-}
-
-fn wrong(call: &Call<'_>, name: &str, wanted: &str, found: &Value) -> Fault {
-    let what = found.what();
-    Fault::new(
-        call.at,
-        format!("@{}: `{name}` must be {wanted}, not {what}", call.name),
-    )
-}
-
-fn arguments(count: usize) -> String {
-    match count {
-        0 => "no arguments".to_owned(),
-        1 => "1 argument".to_owned(),
-        n => format!("at most {n} arguments"),
-    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,26 @@ fn what_mcrouter_has_and_ringroad_has_not_is_named_with_its_place() {
     }
 }
 
+/// The page for users says so, too.
+#[test]
+fn every_type_is_on_the_reference_page() {
+    let page = include_str!("../../../docs/mcrouter.md");
+    let (possible, not_yet) = page.split_once("Not yet:").unwrap();
+    for name in super::super::handles::LATER {
+        let ticked = format!("`{name}`");
+        assert!(
+            not_yet.contains(&ticked) && !possible.contains(&ticked),
+            "{name}"
+        );
+    }
+    for name in super::super::handles::names() {
+        // An old name of another one.
+        if name != "PrefixPolicyRoute" {
+            assert!(possible.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+}
+
 #[test]
 fn parameters_that_would_change_something_are_refused() {
     let two = r#""children": ["PoolRoute|A", "PoolRoute|B"]"#;
