@@ -277,6 +277,7 @@ pub struct HealthArgs {
 Examples:
   ringroad convert /etc/mcrouter/config.json > ringroad.toml
   ringroad convert - < config.json            from standard input
+  ringroad convert config.json | ringroad check -
 
 The TOML routes every key as the JSON does. What mcrouter's command line says
 (ports, timeouts) is not in the JSON: look through `listen` and the pools.")]
