@@ -98,8 +98,8 @@ fn expanded(
     Engine::new(findings, settings.globals(), dir).run(&document)
 }
 
-/// Like [`parse`], for a configuration that stands by itself: whatever it imports is missing. `name` is what it is
-/// called in messages.
+/// Reads and checks a configuration that stands by itself: whatever it imports is missing. `name` is what it is called
+/// in messages.
 ///
 /// # Errors
 /// Everything that is wrong with it.
