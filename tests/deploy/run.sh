@@ -11,17 +11,10 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
-venv=$target/deploy/venv
 export RINGROAD=${RINGROAD:-$target/debug/ringroad}
 export MEMCACHED=${MEMCACHED:-memcached}
 export PYTHONDONTWRITEBYTECODE=1
 
-if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
-    rm -rf "$venv"
-    mkdir -p "$target/deploy"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
-    cp "$here/requirements.txt" "$venv/requirements.txt"
-fi
-export PATH=$venv/bin:$PATH
+# shellcheck source=tests/deploy/tools.sh
+source "$here/tools.sh"
 exec "$venv/bin/python" "$here/main.py" "$@"
