@@ -20,11 +20,14 @@ class Load:
     """One application on each node, from the beginning of the with-block to its end."""
 
     _pods = {}
+    # How long the machine kept the whole test from running while the latest load ran.
+    stood_still = 0.0
 
     def __init__(self, cluster, keys):
         self.cluster, self.keys = cluster, keys
         self.seen, self.phases, self.processes, self.readers = [], [], [], []
-        self.stood_still, self.over = 0.0, threading.Event()
+        self.over = threading.Event()
+        Load.stood_still = 0.0
 
     def __enter__(self):
         client = os.path.join(os.path.dirname(os.path.abspath(__file__)), "client.py")
@@ -42,11 +45,11 @@ class Load:
         return self
 
     def _watch(self):
-        """How long this process was kept from running: a machine that is too busy makes gaps of its own."""
+        """A machine that is too busy, or is paused as a whole, makes gaps of its own."""
         pace, last = 0.05, time.monotonic()
         while not self.over.wait(pace):
             now = time.monotonic()
-            self.stood_still, last = max(self.stood_still, now - last - pace), now
+            Load.stood_still, last = max(Load.stood_still, now - last - pace), now
 
     def __exit__(self, *_):
         self.over.set()
@@ -104,8 +107,8 @@ class Load:
         for what, kinds in (("requests", ("get", "set", "reconnect")), ("connects", ("connect",))):
             gaps = (f"{node_name(node)} {self.gap(node, kinds):.2f} s" for node in nodes)
             print(f"   longest gap, {what + ':':<13}{', '.join(gaps)}")
-        if self.stood_still > 0.2:
-            print(f"   this machine was busy: nothing of the test ran for up to {self.stood_still:.2f} s")
+        if Load.stood_still > 0.2:
+            print(f"   this machine was busy: nothing of the test ran for up to {Load.stood_still:.2f} s")
 
     def gap(self, node, kinds):
         """The longest time without a success of these kinds at a node. Without any fault it is the pace of the load."""
