@@ -219,9 +219,9 @@ class Router:
         listen = f'[":{NODE_PORT}"]'
         if mode == "reuse_port":
             listen = f'[{{ tcp = ":{NODE_PORT}", reuse_port = true }}]'
-        delay = "" if mode == "hostport" else 'shutdown_delay = "2s"\n'
+        delay = "" if mode == "hostport" else 'shutdown_delay = "3s"\n'
         text = (
-            f'listen = {listen}\nworkers = 2\ndrain = "5s"\n{delay}[pools.cache]\ndiscover = "{SERVICE}"\n'
+            f'listen = {listen}\nworkers = 2\ndrain = "10s"\n{delay}[pools.cache]\ndiscover = "{SERVICE}"\n'
             # A busy machine is not a slow server.
             f'timeout = "2s"\n'
             f'[pools.cache.membership]\n{membership}\n[admin]\nlisten = ":{self.admin[1]}"\n'

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 
-from cluster import NODES, Cluster, Failed, Router, eventually, node_name
+from cluster import NODES, Cluster, Failed, Router, eventually, get, node_name
 from load import Load, errors, errors_text
 
 KEYS = [f"key:{number}" for number in range(600)]
@@ -315,7 +315,7 @@ def rolling_update(cluster, mode, replace):
         load.phase("before", 200)
         for node in NODES:
             load.phase(f"{node_name(node)} is updated")
-            replace(cluster, node)
+            replace(cluster, node, load)
             load.more(100)
         load.phase("after", 200)
     load.print()
@@ -342,7 +342,7 @@ def until_ended(router):
 
 @scenario("rolling update of ringroad behind hostPort: with a gap")
 def update_hostport(cluster):
-    def replace(cluster, node):
+    def replace(cluster, node, load):
         old = cluster.routers[node]
         old.process.signal(signal.SIGTERM)
         until_ended(old)
@@ -360,15 +360,17 @@ def update_hostport(cluster):
 
 @scenario("rolling update of ringroad behind a Service with internalTrafficPolicy: Local")
 def update_service(cluster):
-    def replace(cluster, node):
+    def replace(cluster, node, load):
         old, new = cluster.routers[node], Router(cluster, node)
         eventually("the new one is ready", new.is_ready)
-        # Both are endpoints; then the old one is told to end. It is taken from the rules only when it says that it is
-        # not ready, as it is when kube-proxy hears of it late.
+        # Both are endpoints, and then the old one is told to end.
         cluster.send_to(node, old, new)
         cluster.routers[node] = new
+        load.more(20)
         old.process.signal(signal.SIGTERM)
-        eventually("the old one says so", lambda: not old.is_ready())
+        eventually("the old one says that it is not ready", lambda: get(old.admin, "/readyz")[0] == 503)
+        # kube-proxy hears of it late.
+        load.more(60)
         cluster.send_to(node, new)
         until_ended(old)
         cluster.remove(old)
@@ -379,7 +381,7 @@ def update_service(cluster):
 
 @scenario("rolling update of ringroad in the nodes' network, with SO_REUSEPORT")
 def update_reuse_port(cluster):
-    def replace(cluster, node):
+    def replace(cluster, node, load):
         old, new = cluster.routers[node], Router(cluster, node)
         eventually("the new one is ready", new.is_ready)
         cluster.routers[node] = new
