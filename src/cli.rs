@@ -16,7 +16,6 @@ mod plan;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -249,6 +248,7 @@ pub struct PlanArgs {
 #[command(after_help = "\
 Examples:
   ringroad health --admin 127.0.0.1:5001
+  ringroad health --admin unix:/run/ringroad/admin.sock
   ringroad health --config config/ringroad.toml
   ringroad health --live                      does every thread turn?
 
@@ -262,7 +262,7 @@ matter.")]
 pub struct HealthArgs {
     /// The admin port
     #[arg(long, value_name = "ADDR", env = "RINGROAD_ADMIN")]
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Listen>,
     /// The configuration file that names the admin port, if --admin does not
     #[arg(long, short, value_name = "FILE", env = "RINGROAD_CONFIG", value_hint = clap::ValueHint::FilePath)]
     pub config: Option<PathBuf>,

@@ -68,6 +68,7 @@ pub mod log;
 pub mod protocol;
 pub mod route;
 pub mod stats;
+mod unix_socket;
 pub mod upstream;
 pub mod worker;
 

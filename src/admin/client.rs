@@ -9,7 +9,10 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::config::Listen;
 
 /// How long a page may take in all.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -21,7 +24,7 @@ const MAX_PAGE: usize = 64 << 20;
 ///
 /// # Errors
 /// Nobody listens there, what listens speaks no HTTP or has no such page, or it takes more than five seconds.
-pub fn get(listen: SocketAddr, path: &str) -> io::Result<String> {
+pub fn get(listen: &Listen, path: &str) -> io::Result<String> {
     let (status, text) = ask(listen, path, LIMIT)?;
     if status.is_success() {
         Ok(text)
@@ -34,12 +37,12 @@ pub fn get(listen: SocketAddr, path: &str) -> io::Result<String> {
 ///
 /// # Errors
 /// Nobody listens there, what listens speaks no HTTP, or it takes longer than `limit` in all.
-pub fn ask(listen: SocketAddr, path: &str, limit: Duration) -> io::Result<(StatusCode, String)> {
+pub fn ask(listen: &Listen, path: &str, limit: Duration) -> io::Result<(StatusCode, String)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        tokio::time::timeout(limit, fetch(reachable(listen), path))
+        tokio::time::timeout(limit, connect_and_fetch(listen, path))
             .await
             .unwrap_or_else(|_| {
                 let why = format!("no answer within {} s", limit.as_secs());
@@ -58,13 +61,28 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-async fn fetch(at: SocketAddr, path: &str) -> io::Result<(StatusCode, String)> {
-    let stream = TcpStream::connect(at).await?;
+async fn connect_and_fetch(listen: &Listen, path: &str) -> io::Result<(StatusCode, String)> {
+    match listen {
+        Listen::Tcp(addr) | Listen::Shared(addr) => {
+            let at = reachable(*addr);
+            fetch(TcpStream::connect(at).await?, &at.to_string(), path).await
+        }
+        Listen::Unix { path: socket, .. } => {
+            fetch(UnixStream::connect(socket).await?, "localhost", path).await
+        }
+    }
+}
+
+async fn fetch(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    host: &str,
+    path: &str,
+) -> io::Result<(StatusCode, String)> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
     let request = Request::get(path)
-        .header(header::HOST, at.to_string())
+        .header(header::HOST, host)
         .body(Empty::<Bytes>::new())
         .map_err(io::Error::other)?;
     let connection = tokio::spawn(connection);

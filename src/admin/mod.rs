@@ -11,7 +11,7 @@ pub mod client;
 mod pages;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -19,10 +19,12 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::config::Listen;
 use crate::log::LogHandle;
+use crate::unix_socket;
 
 pub use pages::PAGES;
 
@@ -84,7 +86,7 @@ impl Default for Bounds {
 /// A running admin port. Dropping it closes the port and every connection.
 #[derive(Debug)]
 pub struct Server {
-    addr: SocketAddr,
+    listen: Listen,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -92,13 +94,17 @@ pub struct Server {
 impl Server {
     /// Where it listens; tells the port if the configuration left it open.
     #[must_use]
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
+    pub fn listen(&self) -> &Listen {
+        &self.listen
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // As long as this listens nobody else takes the path.
+        if let Listen::Unix { path, .. } = &self.listen {
+            let _ = std::fs::remove_file(path);
+        }
         // The thread ends when the sender is gone.
         self.stop.take();
         if let Some(thread) = self.thread.take() {
@@ -111,7 +117,7 @@ impl Drop for Server {
 ///
 /// # Errors
 /// The address can't be bound, or the thread not started.
-pub fn start(listen: SocketAddr, hooks: Hooks) -> io::Result<Server> {
+pub fn start(listen: &Listen, hooks: Hooks) -> io::Result<Server> {
     start_with(listen, hooks, Bounds::default())
 }
 
@@ -119,10 +125,8 @@ pub fn start(listen: SocketAddr, hooks: Hooks) -> io::Result<Server> {
 ///
 /// # Errors
 /// As for [`start`].
-pub fn start_with(listen: SocketAddr, hooks: Hooks, bounds: Bounds) -> io::Result<Server> {
-    let listener = TcpListener::bind(listen)?;
-    listener.set_nonblocking(true)?;
-    let addr = listener.local_addr()?;
+pub fn start_with(listen: &Listen, hooks: Hooks, bounds: Bounds) -> io::Result<Server> {
+    let (bound, listen) = bind(listen)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)
@@ -133,7 +137,7 @@ pub fn start_with(listen: SocketAddr, hooks: Hooks, bounds: Bounds) -> io::Resul
         .name("admin".to_owned())
         .spawn(move || {
             runtime.block_on(async {
-                match tokio::net::TcpListener::from_std(listener) {
+                match bound.listener() {
                     Ok(listener) => {
                         tokio::spawn(accept(listener, pages, bounds));
                         // An error means that the handle was dropped: the same.
@@ -146,17 +150,67 @@ pub fn start_with(listen: SocketAddr, hooks: Hooks, bounds: Bounds) -> io::Resul
             runtime.shutdown_background();
         })?;
     Ok(Server {
-        addr,
+        listen,
         stop: Some(stop),
         thread: Some(thread),
     })
 }
 
-async fn accept(listener: tokio::net::TcpListener, pages: Arc<pages::Pages>, bounds: Bounds) {
+/// A socket that listens already, before there is a runtime.
+enum Bound {
+    Tcp(TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+enum Listener {
+    Tcp(tokio::net::TcpListener),
+    Unix(tokio::net::UnixListener),
+}
+
+/// Whatever a request comes by.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Opens the socket; and where it listens, with its port.
+fn bind(listen: &Listen) -> io::Result<(Bound, Listen)> {
+    match listen {
+        Listen::Tcp(addr) | Listen::Shared(addr) => {
+            let listener = TcpListener::bind(addr)?;
+            listener.set_nonblocking(true)?;
+            let addr = listener.local_addr()?;
+            Ok((Bound::Tcp(listener), Listen::Tcp(addr)))
+        }
+        Listen::Unix { path, mode } => {
+            let listener = unix_socket::bind(path, *mode)?;
+            Ok((Bound::Unix(listener), listen.clone()))
+        }
+    }
+}
+
+impl Bound {
+    fn listener(self) -> io::Result<Listener> {
+        Ok(match self {
+            Bound::Tcp(listener) => Listener::Tcp(tokio::net::TcpListener::from_std(listener)?),
+            Bound::Unix(listener) => Listener::Unix(tokio::net::UnixListener::from_std(listener)?),
+        })
+    }
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Listener::Tcp(listener) => Box::new(listener.accept().await?.0),
+            Listener::Unix(listener) => Box::new(listener.accept().await?.0),
+        })
+    }
+}
+
+async fn accept(listener: Listener, pages: Arc<pages::Pages>, bounds: Bounds) {
     let slots = Arc::new(Semaphore::new(bounds.connections));
     loop {
         let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+            Ok(stream) => stream,
             Err(error) => {
                 // Out of file descriptors, usually: trying again at once would spin.
                 tracing::warn!(%error, "the admin port can't accept a connection");
@@ -172,18 +226,18 @@ async fn accept(listener: tokio::net::TcpListener, pages: Arc<pages::Pages>, bou
                     drop(slot);
                 });
             }
-            Err(_) => refuse(&stream),
+            Err(_) => refuse(stream).await,
         }
     }
 }
 
-/// Tells a connection over the bound why it is closed, as far as the socket takes it at once.
-fn refuse(stream: &TcpStream) {
+/// Tells a connection over the bound why it is closed: a fresh socket takes so little at once.
+async fn refuse(mut stream: Box<dyn Stream>) {
     const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n";
-    let _ = stream.try_write(BUSY);
+    let _ = stream.write(BUSY).await;
 }
 
-async fn serve(stream: TcpStream, pages: Arc<pages::Pages>, bounds: Bounds) {
+async fn serve(stream: Box<dyn Stream>, pages: Arc<pages::Pages>, bounds: Bounds) {
     let service = service_fn(move |request| {
         let pages = Arc::clone(&pages);
         async move { Ok::<_, std::convert::Infallible>(pages.answer(request).await) }

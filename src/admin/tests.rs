@@ -17,6 +17,10 @@ struct Fixture {
 }
 
 fn fixture(bounds: Bounds) -> Fixture {
+    fixture_at("127.0.0.1:0".parse().unwrap(), bounds)
+}
+
+fn fixture_at(listen: Listen, bounds: Bounds) -> Fixture {
     let (subscriber, log) = crate::log::build("info", LogFormat::Human, false, io::sink).unwrap();
     // The handle lives as long as its subscriber.
     std::mem::forget(subscriber);
@@ -42,7 +46,7 @@ fn fixture(bounds: Bounds) -> Fixture {
         }),
         log: log.clone(),
     };
-    let server = start_with("127.0.0.1:0".parse().unwrap(), hooks, bounds).unwrap();
+    let server = start_with(&listen, hooks, bounds).unwrap();
     Fixture {
         server,
         ready,
@@ -51,9 +55,16 @@ fn fixture(bounds: Bounds) -> Fixture {
     }
 }
 
+fn tcp(server: &Server) -> std::net::SocketAddr {
+    match server.listen() {
+        Listen::Tcp(addr) => *addr,
+        other => panic!("{other}"),
+    }
+}
+
 impl Fixture {
     fn connect(&self) -> std::net::TcpStream {
-        let stream = std::net::TcpStream::connect(self.server.addr()).unwrap();
+        let stream = std::net::TcpStream::connect(tcp(&self.server)).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();
@@ -306,7 +317,7 @@ fn dropping_it_frees_the_port_even_during_a_reload() {
         ..Bounds::default()
     });
     assert_eq!(port.ask("POST", "/reload", "").0, 504);
-    let addr = port.server.addr();
+    let addr = tcp(&port.server);
     drop(port.server);
     TcpListener::bind(addr).unwrap();
     drop(port.outcomes);
@@ -320,4 +331,22 @@ fn the_reference_lists_the_pages() {
         .collect();
     let reference = include_str!("../docs/config.md");
     assert!(reference.contains(&rows), "the pages should be\n\n{rows}");
+}
+
+#[test]
+fn a_unix_socket_is_served_replaced_and_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("admin.sock");
+    // Left by a process that is gone.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let listen: Listen = format!("unix:{}", path.display()).parse().unwrap();
+    let port = fixture_at(listen.clone(), Bounds::default());
+    assert_eq!(client::get(&listen, "/readyz").unwrap(), "ready\n");
+    *port.ready.lock().unwrap() = Err("not yet".to_owned());
+    let (status, text) = client::ask(&listen, "/readyz", Duration::from_secs(20)).unwrap();
+    assert_eq!((status.as_u16(), &*text), (503, "not yet\n"));
+    let taken = bind(&listen).err().unwrap();
+    assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+    drop(port);
+    assert!(!path.exists());
 }

@@ -1,7 +1,6 @@
 //! The control thread of a running router: start, signals, reload, drain.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -233,24 +232,21 @@ async fn serve_on(
         })
     });
     let mut waiting_admin = JoinSet::new();
-    let _admin = match &config.admin {
-        Some(at) => {
-            let hooks = hooks(&running, &followers, &config, reloader.clone(), log);
-            let shared = config.listen.iter().any(|l| matches!(l, Listen::Shared(_)));
-            match admin::start(at.listen, hooks.clone()) {
-                Ok(server) => Some(server),
-                Err(error) if shared && error.kind() == io::ErrorKind::AddrInUse => {
-                    waiting_admin.spawn(take_over_admin(at.listen, hooks));
-                    None
-                }
-                Err(error) => {
-                    let what = "cannot open the admin port (admin.listen)";
-                    return Err(AppError::System(what, error));
-                }
+    let mut open_admin = Vec::new();
+    for at in config.admin.iter().flat_map(|admin| &admin.listen) {
+        let hooks = hooks(&running, &followers, &config, reloader.clone(), log.clone());
+        let shared = config.listen.iter().any(|l| matches!(l, Listen::Shared(_)));
+        match admin::start(at, hooks.clone()) {
+            Ok(server) => open_admin.push(server),
+            Err(error) if shared && error.kind() == io::ErrorKind::AddrInUse => {
+                waiting_admin.spawn(take_over_admin(at.clone(), hooks));
+            }
+            Err(error) => {
+                let what = "cannot open the admin port (admin.listen)";
+                return Err(AppError::System(what, error));
             }
         }
-        None => None,
-    };
+    }
     // Clients wait at the door for the first servers, rather than being served errors.
     let mut ends = tokio::select! {
         _ = tokio::time::timeout(FIRST_ANSWERS, followers.first_answers()) => false,
@@ -351,11 +347,11 @@ async fn serve_on(
 }
 
 /// Opens the admin port when the process that has it ends; to be called where another process ends because of this one.
-async fn take_over_admin(at: SocketAddr, hooks: admin::Hooks) {
+async fn take_over_admin(at: Listen, hooks: admin::Hooks) {
     tracing::info!(listen = %at, "another process has the admin port; it is opened when that has ended");
     loop {
         tokio::time::sleep(ADMIN_PAUSE).await;
-        match admin::start(at, hooks.clone()) {
+        match admin::start(&at, hooks.clone()) {
             Ok(_server) => {
                 tracing::info!(listen = %at, "the admin port is open");
                 return std::future::pending().await;

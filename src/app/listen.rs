@@ -1,12 +1,12 @@
 //! Opening the sockets that clients connect to.
 
 use std::io;
-use std::path::Path;
 
 use tokio::net::{TcpListener, UnixListener};
 
 use super::AppError;
 use crate::config::Listen;
+use crate::unix_socket;
 use crate::worker::accept::Listener;
 
 /// Opens a listener.
@@ -57,31 +57,11 @@ pub(super) fn listen(address: &Listen) -> Result<Listener, AppError> {
                 .map_err(fail)
         }
         Listen::Unix { path, mode } => {
-            remove_stale(path).map_err(fail)?;
-            let listener = UnixListener::bind(path).map_err(fail)?;
-            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(*mode))
-                .map_err(fail)?;
-            Ok(Listener::Unix(listener))
+            let listener = unix_socket::bind(path, *mode).map_err(fail)?;
+            UnixListener::from_std(listener)
+                .map(Listener::Unix)
+                .map_err(fail)
         }
-    }
-}
-
-/// Removes the socket of a process that is gone; anything else at that path is left alone.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::FileTypeExt;
-    match std::fs::symlink_metadata(path) {
-        Ok(meta) if meta.file_type().is_socket() => {
-            match std::os::unix::net::UnixStream::connect(path) {
-                Ok(_) => Err(io::Error::from(io::ErrorKind::AddrInUse)),
-                Err(_) => std::fs::remove_file(path),
-            }
-        }
-        Ok(_) => Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "there is a file at this path that is no socket",
-        )),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
     }
 }
 

@@ -200,17 +200,13 @@ pub fn resolve(config: &Config) -> Result<(Config, Vec<PoolReport>), AppError> {
 /// # Errors
 /// It has no admin port, does not answer, or is another program.
 pub fn ask(config: &Config) -> Result<Vec<PoolReport>, String> {
-    let Some(admin) = &config.admin else {
+    let Some(admin) = config.admin.as_ref().and_then(|admin| admin.listen.first()) else {
         return Err("the file has no [admin] port".to_owned());
     };
-    let text = crate::admin::client::get(admin.listen, "/members")
-        .map_err(|error| format!("the admin port {} does not answer: {error}", admin.listen))?;
-    serde_json::from_str(&text).map_err(|error| {
-        format!(
-            "the admin port {} is not that of a ringroad: {error}",
-            admin.listen
-        )
-    })
+    let text = crate::admin::client::get(admin, "/members")
+        .map_err(|error| format!("the admin port {admin} does not answer: {error}"))?;
+    serde_json::from_str(&text)
+        .map_err(|error| format!("the admin port {admin} is not that of a ringroad: {error}"))
 }
 
 /// The hook of the admin port.

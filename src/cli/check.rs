@@ -355,7 +355,13 @@ fn rest(text: &mut String, config: &Config) {
     );
     match &config.admin {
         Some(admin) => {
-            let _ = writeln!(text, "  admin port: http://{}", admin.listen);
+            for listen in &admin.listen {
+                let form = match listen {
+                    Listen::Unix { .. } => "",
+                    Listen::Tcp(_) | Listen::Shared(_) => "http://",
+                };
+                let _ = writeln!(text, "  admin port: {form}{listen}");
+            }
         }
         None => text.push_str("  no admin port\n"),
     }

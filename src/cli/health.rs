@@ -16,8 +16,8 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// # Errors
 /// The answer is no, there is none, or it is not known whom to ask.
 pub fn health(args: &HealthArgs, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Failure> {
-    let admin = match args.admin {
-        Some(admin) => admin,
+    let admin = match &args.admin {
+        Some(admin) => admin.clone(),
         None => {
             let (file, config) = open_config(args.config.as_deref(), err)?;
             let Some(admin) = config.admin else {
@@ -26,11 +26,14 @@ pub fn health(args: &HealthArgs, out: &mut dyn Write, err: &mut dyn Write) -> Re
                     file.display()
                 )));
             };
-            admin.listen
+            match admin.listen.into_iter().next() {
+                Some(first) => first,
+                None => return Err(Failure::Runtime("there is no admin port".to_owned())),
+            }
         }
     };
     let page = if args.live { "/healthz" } else { "/readyz" };
-    match client::ask(admin, page, LIMIT) {
+    match client::ask(&admin, page, LIMIT) {
         Ok((status, answer)) if status.is_success() => {
             writeln!(out, "{}", answer.trim_end())?;
             Ok(())

@@ -272,10 +272,10 @@ pub enum LogFormat {
 }
 
 /// The admin port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
-    /// Its address.
-    pub listen: SocketAddr,
+    /// Its addresses, at least one, none of them [`Listen::Shared`]. Commands that ask a running ringroad use the first.
+    pub listen: Vec<Listen>,
 }
 
 /// Where ringroad listens when the file does not say.

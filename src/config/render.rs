@@ -64,7 +64,7 @@ pub(super) fn config(config: &Config) -> String {
     line(&mut text, "max_ttl", quoted(&show_duration(dns.max_ttl)));
     if let Some(admin) = &config.admin {
         text.push_str("\n[admin]\n");
-        line(&mut text, "listen", quoted(&admin.listen.to_string()));
+        line(&mut text, "listen", list(admin.listen.iter().map(listener)));
     }
     text
 }

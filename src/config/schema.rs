@@ -703,9 +703,9 @@ pub const ADMIN: Section = Section {
     within: "in `admin`",
     keys: &[key(
         "listen",
-        "address",
+        "address, table, or a list of them",
         "required",
-        "The address of the admin port, such as `\"127.0.0.1:5001\"`. It is HTTP, for people and machines you trust: it has no password. A change needs a restart.",
+        "The address of the admin port, such as `\"127.0.0.1:5001\"`, or `\"unix:/run/ringroad-admin.sock\"`, in the forms of `listen`. It is HTTP, for people and machines you trust: it has no password. Of several, commands that ask a running ringroad use the first. A change needs a restart.",
     )],
 };
 

@@ -445,34 +445,35 @@ fn log(report: &mut Report<'_>, root: &Table<'_, '_>) -> Log {
 fn admin(report: &mut Report<'_>, root: &Table<'_, '_>, listeners: &[Placed]) -> Option<Admin> {
     let table = root.get("admin")?.table(report, &schema::ADMIN)?;
     let entry = table.require(report, "listen", "listen = \"127.0.0.1:5001\"")?;
-    let text = entry.string(report, "an address such as \"127.0.0.1:5001\"")?;
-    let listen = match text.parse() {
-        Ok(listen @ Listen::Tcp(_)) => listen,
-        Ok(Listen::Unix { .. } | Listen::Shared(_)) => {
+    let place = entry.place();
+    let mut listen: Vec<Placed> = Vec::new();
+    for entry in &entry.elements() {
+        let own = listener(report, entry)?;
+        if matches!(own, Listen::Shared(_)) {
             report
-                .error(entry.place(), "the admin port can't be a unix socket")
-                .label("write \"127.0.0.1:5001\"");
+                .error(entry.place(), "the admin port can't be shared")
+                .label("a process that takes over opens it when the other one has ended");
             return None;
         }
-        Err(error) => return address_error(report, &entry, text, &error),
-    };
-    if let Some((other, place)) = listeners.iter().find(|(other, _)| other.clashes(&listen)) {
-        let whose = match place.end {
-            0 => "the default of `listen`".to_owned(),
-            _ => format!("`listen` on line {}", report.line_of(place.start)),
-        };
-        clash(
-            report,
-            &entry,
-            format!("\"{listen}\" clashes with \"{other}\", {whose}"),
-            &listen,
-            other,
-        );
+        let mut all = listeners.iter().chain(&listen);
+        if let Some((other, place)) = all.find(|(other, _)| other.clashes(&own)) {
+            let whose = match place.end {
+                0 => "the default of `listen`".to_owned(),
+                _ => format!("`listen` on line {}", report.line_of(place.start)),
+            };
+            let what = format!("\"{own}\" clashes with \"{other}\", {whose}");
+            clash(report, entry, what, &own, other);
+        }
+        listen.push((own, entry.place()));
     }
-    match listen {
-        Listen::Tcp(listen) => Some(Admin { listen }),
-        Listen::Unix { .. } | Listen::Shared(_) => None,
+    if listen.is_empty() {
+        report
+            .error(place, "`listen` is an empty list")
+            .label("without an admin port leave out the whole table");
+        return None;
     }
+    let listen = listen.into_iter().map(|(listen, _)| listen).collect();
+    Some(Admin { listen })
 }
 
 /// The parser's own words, with a hint where they lead astray.

@@ -264,10 +264,16 @@ fn mistakes_are_named_with_their_place() {
             &["clashes with", "the default of `listen`"],
         ),
         (
-            "{}[admin]\nlisten = \"unix:/a\"",
+            "{}[admin]\nlisten = { tcp = \"127.0.0.1:1\", reuse_port = true }",
             (4, 10),
-            &["can't be a unix socket"],
+            &["can't be shared"],
         ),
+        (
+            "{}[admin]\nlisten = [\"unix:/a\", \"127.0.0.1:1\", \"unix:/a\"]",
+            (4, 37),
+            &["clashes with", "line 4"],
+        ),
+        ("{}[admin]\nlisten = []", (4, 10), &["is an empty list"]),
         (
             "limits = 3\n{}",
             (1, 10),

@@ -166,7 +166,10 @@ fn values_may_be_written_in_several_ways() {
         (Some(10), Some((b'{', b'}')), true)
     );
     assert_eq!(config.limits.max_value, 16 << 20);
-    assert_eq!(config.admin.unwrap().listen.port(), 5001);
+    assert_eq!(
+        config.admin.unwrap().listen,
+        ["127.0.0.1:5001".parse().unwrap()]
+    );
 }
 
 #[test]

@@ -261,8 +261,8 @@ prop_compose! {
         let limits = Limits {
             max_value, max_get_line, client_requests, client_bytes, worker_bytes, max_connections,
         };
-        let admin = port.map(|port| Admin { listen: SocketAddr::from(([127, 0, 0, 1], port + 1)) });
-        let dns = Dns { servers: admin.iter().map(|admin: &Admin| admin.listen).collect(), ..dns };
+        let admin = port.map(|port| Admin { listen: vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], port + 1))), "unix:/admin".parse().unwrap()] });
+        let dns = Dns { servers: port.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], port + 1))).collect(), ..dns };
         let dns = Dns { search: if dns.servers.is_empty() { Vec::new() } else { dns.search }, ..dns };
         let log = Log { level: "warn,ringroad::config=debug".to_owned(), format };
         let route = fit(route, unique.len());
