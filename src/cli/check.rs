@@ -214,6 +214,16 @@ fn pool(text: &mut String, config: &Config, pool: &Pool) {
             "  requests of servers that are down go to the pool {name}, where nothing lives longer than {exptime}"
         );
     }
+    if let Some(window) = pool.warm_scaling {
+        let window = show_duration(window);
+        let _ = writeln!(
+            text,
+            "  when servers join or leave, keys are handed over for {window} (warm_scaling)"
+        );
+    }
+    if let Some(on_return) = pool.on_return {
+        let _ = writeln!(text, "  {}", on_return.describe());
+    }
     let each = plural(pool.connections, "connection");
     let coalesce = if pool.coalesce {
         "gets are"

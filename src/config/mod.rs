@@ -334,11 +334,15 @@ impl Pool {
         }
     }
 
-    /// What becomes of what a server had before it was out of reach. Unless it is said: where requests go elsewhere
-    /// meanwhile, updates are done there, and what they have changed must not be seen as it was before.
+    /// What becomes of what a server had before it was out of reach. Unless it is said: where requests may be done
+    /// elsewhere meanwhile, what they have changed must not be seen as it was before. `fails_over` says that a route does
+    /// that.
     #[must_use]
-    pub fn returns(&self) -> OnReturn {
-        let elsewhere = self.on_failure == Some(OnFailure::Next) || self.gutter.is_some();
+    pub fn returns(&self, fails_over: bool) -> OnReturn {
+        let elsewhere = fails_over
+            || self.on_failure == Some(OnFailure::Next)
+            || self.gutter.is_some()
+            || self.warm_scaling.is_some();
         self.on_return.unwrap_or(match elsewhere {
             true => OnReturn::Replay,
             false => OnReturn::Trust,
@@ -460,6 +464,20 @@ impl OnReturn {
             Self::Trust => "trust",
             Self::Replay => "replay",
             Self::Cold => "cold",
+        }
+    }
+
+    /// What it does, in a sentence without its end.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Trust => "what a server still has when it is back is given out again",
+            Self::Replay => {
+                "what a server has missed while it could not be reached is deleted there first"
+            }
+            Self::Cold => {
+                "a server that could not be reached is emptied first, unless it has been restarted"
+            }
         }
     }
 }

@@ -289,7 +289,7 @@ pub const POOL: Section = Section {
             "on_return",
             "\"trust\", \"replay\" or \"cold\"",
             "as the pool needs it",
-            "What becomes of what a server still has when it comes back after it could not be reached for a while. `trust`: it is given out again. `replay`: whatever could not be updated meanwhile is deleted there first. `cold`: all of it is deleted (`flush_all`), unless the server has been restarted. By default `replay` where requests go elsewhere meanwhile (`on_failure = \"next\"`, `gutter`), else `trust`.",
+            "What becomes of what a server still has when it comes back after it could not be reached for a while. `trust`: it is given out again. `replay`: whatever could not be updated meanwhile is deleted there first. `cold`: all of it is deleted (`flush_all`), unless the server has been restarted. By default `replay` where updates may be done elsewhere meanwhile (`on_failure = \"next\"`, `gutter`, `warm_scaling`, a failover route), else `trust`.",
         ),
         key(
             "tko",

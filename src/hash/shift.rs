@@ -1,5 +1,6 @@
 //! Which keys have another owner after a change of the servers.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Selector;
@@ -17,8 +18,10 @@ impl Shift {
     /// From `old` to `new`.
     #[must_use]
     pub fn new(old: Arc<Selector>, new: Arc<Selector>) -> Shift {
-        let place = |name: &String| new.names.iter().position(|other| other == name);
-        let same = old.names.iter().map(place).collect();
+        let names = new.names.iter().enumerate();
+        let places: HashMap<&String, usize> = names.map(|(place, name)| (name, place)).collect();
+        let same = old.names.iter().map(|name| places.get(name).copied());
+        let same = same.collect();
         Shift { old, new, same }
     }
 

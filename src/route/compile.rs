@@ -3,7 +3,7 @@
 //! A [`Snapshot`] is immutable and shared by all workers; a reload makes a new one and requests that are
 //! under way finish on the old one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -136,6 +136,7 @@ impl Snapshot {
             .filter_map(|pool| previous.get(&pool.name))
             .flatten()
             .map(|previous| &previous.pool);
+        let fails_over = fails_over(config);
         let mut pools: Vec<PoolSnapshot> = config
             .pools
             .iter()
@@ -156,7 +157,11 @@ impl Snapshot {
                     servers: pool
                         .servers
                         .iter()
-                        .map(|server| Arc::new(spec(pool, &server.name, locate(&server.addr))))
+                        .map(|server| {
+                            let on_return = pool.returns(fails_over.contains(&*pool.name));
+                            let addr = locate(&server.addr);
+                            Arc::new(spec(pool, &server.name, addr, on_return))
+                        })
                         .collect(),
                     coalesce: pool.coalesce,
                 })
@@ -192,7 +197,31 @@ impl Snapshot {
     }
 }
 
-fn spec(pool: &Pool, name: &str, addr: ServerAddr) -> DestinationSpec {
+/// The names of the pools whose requests a route may send elsewhere.
+fn fails_over(config: &Config) -> BTreeSet<&str> {
+    let mut found = BTreeSet::new();
+    let mut routes = vec![(&config.route, false)];
+    while let Some((route, below)) = routes.pop() {
+        match route {
+            Route::Pool(pool) => {
+                let pool = config.pools.get(*pool).filter(|_| below);
+                found.extend(pool.map(|pool| &*pool.name));
+            }
+            Route::Failover { children, .. } => {
+                routes.extend(children.iter().map(|one| (one, true)))
+            }
+            Route::Prefix { prefixes, default } => {
+                routes.extend(prefixes.iter().map(|(_, one)| (one, below)));
+                routes.push((default, below));
+            }
+            Route::WarmUp { cold, warm, .. } => routes.extend([(&**cold, below), (&**warm, below)]),
+            Route::BigValue { child, .. } => routes.push((child, below)),
+        }
+    }
+    found
+}
+
+fn spec(pool: &Pool, name: &str, addr: ServerAddr, on_return: OnReturn) -> DestinationSpec {
     let micros = |d: std::time::Duration| d.as_micros().min(u128::from(u64::MAX / 4)) as u64;
     DestinationSpec {
         addr,
@@ -210,7 +239,7 @@ fn spec(pool: &Pool, name: &str, addr: ServerAddr) -> DestinationSpec {
             hold_down: micros(pool.tko.hold_down),
         },
         hides_errors: hides_errors(pool),
-        on_return: pool.returns(),
+        on_return,
     }
 }
 

@@ -12,7 +12,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::ServerAddr;
 
@@ -44,6 +44,12 @@ struct State {
     all: Option<(u64, u64)>,
     /// Somebody is about to settle; until then at most.
     settling: Option<u64>,
+    /// How many workers talk to the server.
+    users: usize,
+    /// When the last of them stopped.
+    left: Option<u64>,
+    /// When it may be said again that something has been settled.
+    say_at: u64,
 }
 
 /// What is to be done at the server.
@@ -99,17 +105,56 @@ impl Owed {
         self.len() == 0
     }
 
-    /// An update of this key may not have reached the server. The empty key stands for all of them.
-    pub fn owe(&self, key: &[u8], now: u64) {
+    /// A worker talks to the server from now on. If none has for a while, that had left the pools and is back: what it
+    /// missed meanwhile nobody knows.
+    pub fn join(&self, now: u64) {
+        let left = self.change(|state| {
+            state.users += 1;
+            state.left.take()
+        });
+        if let Some(since) = left {
+            self.owe_all(since.min(now));
+        }
+    }
+
+    /// A worker talks to the server no more.
+    pub fn leave(&self, now: u64) {
+        self.change(|state| {
+            state.users = state.users.saturating_sub(1);
+            if state.users == 0 {
+                state.left = Some(now);
+            }
+        });
+    }
+
+    /// Whether it is worth a line in the log that something has been settled; not more often than every ten seconds.
+    pub fn may_say(&self, now: u64) -> bool {
+        self.change(|state| {
+            let may = now >= state.say_at;
+            if may {
+                state.say_at = now.saturating_add(10_000_000);
+            }
+            may
+        })
+    }
+
+    /// An update of this key may or, unless it has been `sent`, can't have reached the server. The empty key stands for
+    /// all of them.
+    pub fn owe(&self, key: &[u8], now: u64, sent: bool) {
         if key.is_empty() {
             return self.owe_all(now);
         }
         let full = self.change(|state| {
-            let number = state.number();
-            if let Some(last) = state.keys.get_mut(key) {
-                *last = number;
+            if let Some(last) = state.keys.get(key).copied() {
+                // What was never sent can't come behind a deletion that is on its way; or a key that is asked for all
+                // the time would be owed for ever.
+                if sent {
+                    let number = state.number();
+                    state.keys.insert(key.into(), number.max(last));
+                }
                 return false;
             }
+            let number = state.number();
             state.bytes += key.len() + ENTRY;
             state.keys.insert(key.into(), number);
             state.bytes > MAX_BYTES
@@ -166,6 +211,11 @@ impl Owed {
         self.change(|state| state.clear(all.before, all.upto));
     }
 
+    /// The server refuses to delete all it has. What is known by its key can still be deleted.
+    pub fn flush_refused(&self, all: AllOwed) {
+        self.change(|state| state.clear(all.before, 0));
+    }
+
     /// The server has been restarted since everything was owed. What has been owed since then still is.
     pub fn restarted(&self, all: AllOwed) {
         self.change(|state| state.clear(all.before, all.before));
@@ -203,30 +253,42 @@ impl State {
     }
 }
 
-/// What the process owes to servers.
+/// Servers that have left and are remembered, at most. Of more of them those are forgotten that left first.
+const MAX_LEFT: usize = 4096;
+
+/// What the process owes to servers, and which servers have left.
 #[derive(Debug, Default)]
-pub struct Debts(Mutex<HashMap<(String, ServerAddr), Weak<Owed>>>);
+pub struct Debts(Mutex<HashMap<(String, ServerAddr), Arc<Owed>>>);
 
 impl Debts {
-    /// What is owed to the server of this name at this address, to be kept by whoever talks to it. It is forgotten when
-    /// nobody does any more.
+    /// What is owed to the server of this name at this address. Whoever talks to it says so by [`Owed::join`] and
+    /// [`Owed::leave`].
     pub fn of(&self, name: &str, addr: &ServerAddr) -> Arc<Owed> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = (name.to_owned(), addr.clone());
-        if let Some(known) = all.get(&place).and_then(Weak::upgrade) {
-            return known;
+        // Of several addresses there may be some more or fewer now and then.
+        let addr = match addr {
+            ServerAddr::Found(addrs) => addrs.iter().min().copied().map(ServerAddr::Tcp),
+            _ => None,
         }
-        all.retain(|_, owed| owed.strong_count() > 0);
-        let owed = Arc::default();
-        all.insert(place, Arc::downgrade(&owed));
+        .unwrap_or_else(|| addr.clone());
+        let owed = Arc::clone(all.entry((name.to_owned(), addr)).or_default());
+        if all.len() > MAX_LEFT {
+            let left = |owed: &Arc<Owed>| owed.state().left;
+            let first = all
+                .iter()
+                .filter_map(|(place, owed)| Some((left(owed)?, place)));
+            let first = first.min_by_key(|(since, _)| *since);
+            if let Some(place) = first.map(|(_, place)| place.clone()) {
+                all.remove(&place);
+            }
+        }
         owed
     }
 
     /// How many keys are owed to all servers together.
     pub fn keys(&self) -> usize {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = all.values().filter_map(Weak::upgrade);
-        known.map(|owed| owed.len()).sum()
+        all.values().map(|owed| owed.len()).sum()
     }
 }
 
@@ -245,14 +307,14 @@ mod tests {
     fn a_key_is_refused_until_it_has_been_deleted() {
         let owed = Owed::default();
         assert!(!owed.is_pending());
-        owed.owe(b"k", 1);
+        owed.owe(b"k", 1, true);
         assert!(owed.is_pending() && owed.refuses(b"k") && !owed.refuses(b"other"));
         let debt = keys(owed.settle(5, 10));
         assert_eq!(owed.settle(9, 20), None, "somebody is about to");
         let again = keys(owed.settle(10, 20));
         assert_eq!(debt, again, "who does not seem to be");
         // Another update fails meanwhile: that the first deletion came before it can't be ruled out.
-        owed.owe(b"k", 11);
+        owed.owe(b"k", 11, true);
         for (key, number) in debt {
             owed.paid(&key, number);
         }
@@ -271,7 +333,7 @@ mod tests {
         let key = |n: usize| [format!("{n}").into_bytes(), vec![b'k'; 200]].concat();
         let mut n = 0;
         while owed.state().all.is_none() {
-            owed.owe(&key(n), 100);
+            owed.owe(&key(n), 100, true);
             n += 1;
             assert!(n < MAX_BYTES / 200);
         }
@@ -279,12 +341,12 @@ mod tests {
         assert_eq!(owed.state().bytes, 0);
         assert!(owed.refuses(b"whatever"));
         assert!(!owed.refuses(b""), "what concerns no key may be asked");
-        owed.owe(b"later", 200);
+        owed.owe(b"later", 200, true);
         let Some(Debt::All(all)) = owed.settle(350, 400) else {
             panic!();
         };
         assert_eq!(all.age, 250);
-        owed.owe(b"latest", 360);
+        owed.owe(b"latest", 360, true);
         owed.flushed(all);
         assert!(!owed.refuses(b"later") && owed.refuses(b"latest") && !owed.refuses(b"other"));
     }
@@ -292,9 +354,9 @@ mod tests {
     #[test]
     fn a_server_that_has_been_restarted_owes_nothing_from_before() {
         let owed = Owed::default();
-        owed.owe(b"early", 10);
-        owed.owe(b"", 20);
-        owed.owe(b"late", 30);
+        owed.owe(b"early", 10, true);
+        owed.owe(b"", 20, true);
+        owed.owe(b"late", 30, true);
         let Some(Debt::All(all)) = owed.settle(40, 50) else {
             panic!();
         };
@@ -307,21 +369,72 @@ mod tests {
             panic!();
         };
         assert_eq!(all.age, 15);
-        owed.owe(b"late", 65);
+        owed.owe(b"late", 65, true);
         owed.restarted(all);
         assert!(owed.refuses(b"late") && !owed.refuses(b"early"));
     }
 
     #[test]
-    fn workers_share_what_they_owe_for_as_long_as_any_talks_to_the_server() {
+    fn what_was_never_sent_does_not_make_a_debt_younger() {
+        let owed = Owed::default();
+        owed.owe(b"k", 1, false);
+        let debt = keys(owed.settle(5, 10));
+        // Somebody tries and tries.
+        owed.owe(b"k", 6, false);
+        for (key, number) in debt {
+            owed.paid(&key, number);
+        }
+        assert!(!owed.refuses(b"k"));
+    }
+
+    #[test]
+    fn workers_share_what_they_owe_to_a_server() {
+        let debts = Debts::default();
+        let ip = |last| std::net::SocketAddr::from(([127, 0, 0, last], 1));
+        let addr = ServerAddr::Tcp(ip(1));
+        debts.of("a", &addr).owe(b"k", 0, true);
+        assert!(debts.of("a", &addr).refuses(b"k"));
+        assert!(!debts.of("b", &addr).refuses(b"k"));
+        let found = ServerAddr::Found(vec![ip(2), ip(1)]);
+        assert!(debts.of("a", &found).refuses(b"k"), "it has one more");
+        assert_eq!(debts.keys(), 1);
+    }
+
+    #[test]
+    fn a_server_that_left_and_is_back_has_missed_everything() {
         let debts = Debts::default();
         let addr = ServerAddr::Tcp(([127, 0, 0, 1], 1).into());
         let one = debts.of("a", &addr);
-        one.owe(b"k", 0);
-        assert!(debts.of("a", &addr).refuses(b"k"));
-        assert!(!debts.of("b", &addr).refuses(b"k"));
-        assert_eq!(debts.keys(), 1);
+        one.join(10);
+        one.join(11);
+        one.leave(20);
+        // A worker goes and comes, as when the settings change.
+        one.join(21);
+        assert!(!one.is_pending());
+        one.leave(30);
+        one.leave(40);
         drop(one);
-        assert!(!debts.of("a", &addr).refuses(b"k"));
+        let again = debts.of("a", &addr);
+        again.join(100);
+        again.join(101);
+        let Some(Debt::All(all)) = again.settle(140, 150) else {
+            panic!();
+        };
+        assert_eq!(all.age, 100);
+        again.flush_refused(all);
+        assert!(!again.is_pending());
+    }
+
+    #[test]
+    fn of_many_servers_those_are_forgotten_that_left_first() {
+        let debts = Debts::default();
+        for n in 0..=MAX_LEFT as u64 {
+            let owed = debts.of(&n.to_string(), &ServerAddr::Found(Vec::new()));
+            owed.join(n);
+            owed.leave(n);
+        }
+        let owed = |n: u64| debts.of(&n.to_string(), &ServerAddr::Found(Vec::new()));
+        assert_eq!(owed(0).state().left, None);
+        assert_eq!(owed(2).state().left, Some(2));
     }
 }

@@ -29,6 +29,8 @@ pub struct Destination {
     pub(super) stats: Arc<stats::Destination>,
     /// What it is owed, if its pool cares.
     pub(super) owed: Option<Arc<Owed>>,
+    /// It has been in service.
+    served: bool,
     retired: bool,
     /// When a full queue may be logged again.
     complain_at: u64,
@@ -39,7 +41,9 @@ impl Destination {
     pub(super) fn taken_out(&mut self, now: u64) {
         self.stats.downs.inc();
         self.stats.down.set(1);
+        // Whoever has never had it in service does not know whether it has missed anything.
         if self.spec.on_return == OnReturn::Cold
+            && self.served
             && let Some(owed) = &self.owed
         {
             owed.owe_all(now);
@@ -116,6 +120,9 @@ impl Core {
                 && let Some(Some(destination)) = self.destinations.get_mut(id as usize)
             {
                 destination.retired = true;
+                if let Some(owed) = &destination.owed {
+                    owed.leave(self.now);
+                }
                 self.retire(id);
             }
         }
@@ -141,7 +148,11 @@ impl Core {
         self.local.opened(pool, &spec.name, Arc::clone(&figures));
         let owed = match spec.on_return {
             OnReturn::Trust => None,
-            OnReturn::Replay | OnReturn::Cold => Some(self.local.owed(&spec.name, &spec.addr)),
+            OnReturn::Replay | OnReturn::Cold => {
+                let owed = self.local.owed(&spec.name, &spec.addr);
+                owed.join(self.now);
+                Some(owed)
+            }
         };
         let conns = (0..spec.connections)
             .map(|_| {
@@ -165,6 +176,7 @@ impl Core {
             conns,
             stats: figures,
             owed,
+            served: false,
             retired: false,
             complain_at: 0,
         }));
@@ -389,6 +401,7 @@ impl Core {
                 }
                 Probed::Again(pause) => return self.probe_again(id, pause),
             }
+            destination.served = true;
         }
         let destination_id = up.destination;
         let Some(up) = self.conns.get_mut(id as usize) else {
@@ -419,7 +432,7 @@ impl Core {
         let waiting: Vec<Ticket> = up.conn.break_off(&mut self.pool).collect();
         up.report_queue();
         up.stats.failures.add(waiting.len() as u64);
-        self.owe_keys(destination_id, undone.iter().map(|key| &**key));
+        self.owe_keys(destination_id, undone.iter().map(|key| &**key), true);
         for to in waiting {
             self.fail_in(hides_errors, to, ErrorKind::MarkedDown);
         }
@@ -501,7 +514,7 @@ impl Core {
             up.state = State::Waiting { until };
             self.timer = self.timer.min(until);
         }
-        self.owe_keys(destination_id, undone.iter().map(|key| &**key));
+        self.owe_keys(destination_id, undone.iter().map(|key| &**key), true);
         for to in waiting {
             if streaming == Some(to) && to.dialogue().is_none() && self.replies.cut(to) {
                 self.forget_frame(to);

@@ -20,6 +20,7 @@ use super::core::Stats;
 use super::dialogue::{Answer, Ask, Handle};
 use super::dispatch::Op;
 use super::frame::Retained;
+use crate::protocol::error::ErrorKind;
 use crate::protocol::request::GetCommand;
 use crate::protocol::response::{self, Kind};
 use crate::route::moved::MovedKeys;
@@ -308,11 +309,26 @@ pub(super) async fn update(handle: Handle, moved: Moved, what: Retained) -> Answ
                 }
             }
             let answer = handle.ask(Ask { from: new, what }).await;
-            let old = handle.ask(moved.delete_old()).await;
-            moved.doubt_unless_told(&old);
+            // Then what is at the previous server is as good as it was.
+            if !matches!(answer, Answer::Failed(kind) if is_unsent(kind)) {
+                let old = handle.ask(moved.delete_old()).await;
+                moved.doubt_unless_told(&old);
+            }
             answer
         }
     }
+}
+
+/// Whether nothing was sent of a request that failed like this.
+fn is_unsent(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectFailed
+            | ErrorKind::MarkedDown
+            | ErrorKind::QueueFull
+            | ErrorKind::Overloaded
+            | ErrorKind::NoServer
+    )
 }
 
 /// Whether the new server lacks the item.

@@ -13,7 +13,7 @@ use super::dialogue::{Answer, Ask, Handle};
 use super::dispatch::Op;
 use super::frame::Retained;
 use crate::protocol::error::ErrorKind;
-use crate::protocol::meta::encode_key;
+use crate::protocol::meta::{encode_key, words};
 use crate::protocol::response::Kind;
 use crate::protocol::write;
 use crate::upstream::conn::Class;
@@ -35,8 +35,14 @@ impl Op<'_> {
             Op::Get(..) => false,
             Op::Command { class, head, .. } => match class {
                 Class::Store | Class::Delete | Class::Arith | Class::Flush => true,
-                Class::Meta { .. } => !head.starts_with(b"mg "),
-                Class::Touch | Class::MetaDebug | Class::Uptime => false,
+                // A negative time ends the item at once.
+                Class::Meta { .. } => {
+                    !head.starts_with(b"mg ") || words(head).any(|word| word.starts_with(b"T-"))
+                }
+                Class::Touch => words(head)
+                    .nth(2)
+                    .is_some_and(|time| time.starts_with(b"-")),
+                Class::MetaDebug | Class::Uptime => false,
             },
         }
     }
@@ -47,15 +53,16 @@ impl Core {
     #[cold]
     pub(super) fn owe(&mut self, destination: u32, key: &[u8], op: &Op<'_>) {
         if op.leaves_old() {
-            self.owe_keys(destination, std::iter::once(key));
+            self.owe_keys(destination, std::iter::once(key), false);
         }
     }
 
-    /// Commands for these keys may not have been done.
+    /// Commands for these keys may not have been done; unless they have been `sent`, they have not.
     pub(super) fn owe_keys<'k>(
         &mut self,
         destination: u32,
         keys: impl IntoIterator<Item = &'k [u8]>,
+        sent: bool,
     ) {
         let Some(Some(destination)) = self.destinations.get(destination as usize) else {
             return;
@@ -64,7 +71,7 @@ impl Core {
             return;
         };
         for key in keys {
-            owed.owe(key, self.now);
+            owed.owe(key, self.now, sent);
             self.stats.worker.owed_updates.inc();
             self.settle_at = self.now;
             self.timer = self.now;
@@ -123,6 +130,7 @@ impl Core {
             owed: Arc::clone(owed),
             server: destination.spec.name.clone(),
             stats: Arc::clone(&self.stats),
+            now: self.now,
         });
         match settling {
             Some(settling) => {
@@ -139,6 +147,8 @@ struct Settling {
     owed: Arc<Owed>,
     server: String,
     stats: Arc<Stats>,
+    /// When it was begun.
+    now: u64,
 }
 
 /// Settles some of it, or fails to.
@@ -148,6 +158,7 @@ async fn settle(handle: Handle, settling: Settling) -> Answer {
         owed,
         server,
         stats,
+        now,
     } = settling;
     let mut failed = None;
     match debt {
@@ -170,7 +181,7 @@ async fn settle(handle: Handle, settling: Settling) -> Answer {
                     true
                 })
                 .await;
-            if !owed.is_pending() {
+            if !owed.is_pending() && owed.may_say(now) {
                 tracing::info!(
                     server,
                     "the server was out of reach; what it had of the keys that have been updated since is deleted"
@@ -226,11 +237,15 @@ async fn settle_all(
         .await
     {
         Answer::Failed(kind) => return Err(kind),
-        Answer::Error(line) => tracing::error!(
-            server,
-            answer = %String::from_utf8_lossy(&line).trim_end(),
-            "the server was out of reach and refuses flush_all; it may give out old values (on_return)"
-        ),
+        Answer::Error(line) => {
+            tracing::error!(
+                server,
+                answer = %String::from_utf8_lossy(&line).trim_end(),
+                "the server was out of reach and refuses flush_all; it may give out old values (on_return)"
+            );
+            owed.flush_refused(all);
+            return Ok(());
+        }
         _ => {
             stats.worker.owed_flushes.inc();
             tracing::warn!(

@@ -6,7 +6,9 @@
 
 use crate::support::client::Client;
 use crate::support::eventually;
-use crate::support::router::Cluster;
+use crate::support::memcached::Memcached;
+use crate::support::port::Port;
+use crate::support::router::{Cluster, Ringroad};
 
 /// Two servers and as many workers; a server is out of service after two short timeouts, and soon tried again.
 fn cluster(lines: &[&str]) -> Cluster {
@@ -20,9 +22,9 @@ fn cluster(lines: &[&str]) -> Cluster {
     })
 }
 
-/// A client of each worker: one that has just connected goes to the worker that has fewer.
+/// Clients of each worker: who has just connected goes to the one that has fewer.
 fn clients(cluster: &Cluster) -> Vec<Client> {
-    (0..2).map(|_| cluster.client()).collect()
+    (0..8).map(|_| cluster.client()).collect()
 }
 
 /// Keys of the first server, stored there as `before`.
@@ -80,7 +82,7 @@ fn changed_meanwhile(lines: &[&str]) -> (Cluster, Vec<String>, Vec<(String, Stri
     let mut clients = clients(&cluster);
     cut_off(&cluster, &mut clients);
     for (n, key) in keys.iter().enumerate().take(30) {
-        let client = &mut clients[n % 2];
+        let client = &mut clients[n % 8];
         match n % 3 {
             0 => client.ask(format!("set {key} 0 0 5\r\nafter\r\n"), "STORED\r\n"),
             1 => client.ask(format!("delete {key}\r\n"), "NOT_FOUND\r\n"),
@@ -171,4 +173,76 @@ fn a_cold_server_that_has_been_restarted_is_not_emptied() {
         eventually("it is used again", || values(client, &keys[..1]).len() == 1);
     }
     assert_eq!(cluster.router.stat("ringroad_owed_flushes"), 0);
+}
+
+/// Updates of the first pool's keys are done in the second one meanwhile; nobody has said anything of `on_return`.
+#[test]
+fn below_a_failover_route_nothing_old_comes_back_either() {
+    let servers = Memcached::several(2);
+    let text = |listen: &str| {
+        format!(
+            "listen = [\"{listen}\"]\nworkers = 1\nroute = {{ type = \"failover\", children = [\"p\", \"q\"] }}\n\
+             [pools.p]\nservers = [\"{}\"]\ntimeout = \"200ms\"\ntko = {{ after = 2, probe_min = \"20ms\", probe_max = \"100ms\" }}\n\
+             [pools.q]\nservers = [\"{}\"]\n",
+            servers[0].addr(),
+            servers[1].addr()
+        )
+    };
+    let port = Port::reserve();
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("ringroad.toml");
+    std::fs::write(&config, text(&port.addr().to_string())).unwrap();
+    let router = Ringroad::run(&config, port, dir);
+    let mut c = router.client();
+    c.ask("set k 0 0 6\r\nbefore\r\n", "STORED\r\n");
+    c.ask("set d 0 0 6\r\nbefore\r\n", "STORED\r\n");
+    servers[0].process().freeze();
+    c.ask("set k 0 0 5\r\nafter\r\n", "STORED\r\n");
+    c.ask("delete d\r\n", "NOT_FOUND\r\n");
+    servers[0].process().thaw();
+    eventually("the first server is used again", || {
+        for key in ["k", "d"] {
+            c.send(format!("get {key}\r\n"));
+            assert!(c.values().iter().all(|value| value.data != b"before"));
+        }
+        c.ask("set other 0 0 1\r\nx\r\n", "STORED\r\n");
+        servers[0].holds("other")
+    });
+    for key in ["k", "d"] {
+        c.send(format!("get {key}\r\n"));
+        assert!(c.values().iter().all(|value| value.data != b"before"));
+    }
+}
+
+/// It hangs, is taken out of the file, and put back when it goes on.
+#[test]
+fn a_server_that_was_taken_out_and_put_back_has_missed_everything() {
+    let cluster = cluster(&["on_failure = \"next\""]);
+    let keys = stored(&cluster);
+    let file = cluster.router.config();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let first = format!("\"{}\", ", cluster.servers[0].addr());
+    assert!(text.contains(&first), "{text}");
+    cluster.servers[0].process().freeze();
+    let mut client = cluster.client();
+    let reload = |text: &str| {
+        let reloads = cluster.router.stat("ringroad_reloads");
+        std::fs::write(&file, text).unwrap();
+        eventually("the file is read", || {
+            cluster.router.stat("ringroad_reloads") > reloads
+        });
+    };
+    reload(&text.replace(&first, ""));
+    for key in &keys {
+        client.ask(format!("set {key} 0 0 5\r\nafter\r\n"), "STORED\r\n");
+    }
+    cluster.servers[0].process().thaw();
+    reload(&text);
+    eventually("it is used again", || {
+        let seen = values(&mut client, &keys);
+        assert!(seen.iter().all(|(_, value)| value != "before"), "{seen:?}");
+        client.ask(format!("set {} 0 0 5\r\nagain\r\n", keys[0]), "STORED\r\n");
+        cluster.servers[0].holds(&keys[0])
+    });
+    assert_eq!(cluster.router.stat("ringroad_owed_flushes"), 1);
 }
