@@ -68,7 +68,8 @@ ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 EXPOSE 5000 5001
 USER 65532:65532
 STOPSIGNAL SIGTERM
-# Asks the admin port that the configuration names. (Kubernetes does not look at this: the chart has probes.)
-HEALTHCHECK --interval=10s --timeout=5s --start-period=5s CMD ["/usr/local/bin/ringroad", "health", "--config", "/etc/ringroad/ringroad.toml"]
+# Asks the admin port that RINGROAD_ADMIN says, or else the configuration in RINGROAD_CONFIG. Without one, as in the place of
+# mcrouter, start with --no-healthcheck. (Kubernetes does not look at this: the chart has probes.)
+HEALTHCHECK --interval=10s --timeout=5s --start-period=5s CMD ["/usr/local/bin/ringroad", "health"]
 ENTRYPOINT ["/usr/local/bin/ringroad"]
 CMD ["run"]

@@ -64,11 +64,11 @@ pub mod config;
 pub mod discovery;
 pub mod embedded;
 pub mod hash;
+mod listening;
 pub mod log;
 pub mod protocol;
 pub mod route;
 pub mod stats;
-mod unix_socket;
 pub mod upstream;
 pub mod worker;
 

@@ -51,21 +51,26 @@ pub fn ask(listen: &Listen, path: &str, limit: Duration) -> io::Result<(StatusCo
     })
 }
 
-/// Where a listener on every address is reached from here.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
+/// Where a listener is reached from here: one on every address by any of the machine's own.
+fn reachable(listen: SocketAddr) -> Vec<SocketAddr> {
+    let local = |ip: IpAddr| SocketAddr::new(ip, listen.port());
+    match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => vec![local(Ipv4Addr::LOCALHOST.into())],
+        // There may be no IPv6, or nothing but.
+        IpAddr::V6(ip) if ip.is_unspecified() => vec![
+            local(Ipv6Addr::LOCALHOST.into()),
+            local(Ipv4Addr::LOCALHOST.into()),
+        ],
+        _ => vec![listen],
+    }
 }
 
 async fn connect_and_fetch(listen: &Listen, path: &str) -> io::Result<(StatusCode, String)> {
     match listen {
         Listen::Tcp(addr) | Listen::Shared(addr) => {
-            let at = reachable(*addr);
-            fetch(TcpStream::connect(at).await?, &at.to_string(), path).await
+            let stream = TcpStream::connect(reachable(*addr).as_slice()).await?;
+            let host = stream.peer_addr()?.to_string();
+            fetch(stream, &host, path).await
         }
         Listen::Unix { path: socket, .. } => {
             fetch(UnixStream::connect(socket).await?, "localhost", path).await

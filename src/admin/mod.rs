@@ -10,9 +10,11 @@
 pub mod client;
 mod pages;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -20,11 +22,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use crate::config::Listen;
+use crate::listening;
 use crate::log::LogHandle;
-use crate::unix_socket;
 
 pub use pages::PAGES;
 
@@ -53,7 +55,7 @@ pub struct Hooks {
 /// How much the admin port takes from whoever talks to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Connections at a time; one more is answered 503 and closed.
+    /// Connections at a time. One more closes the oldest of those that ask nothing; if all ask, it is answered 503.
     pub connections: usize,
     /// Bytes of a request's head.
     pub head: usize,
@@ -176,13 +178,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 fn bind(listen: &Listen) -> io::Result<(Bound, Listen)> {
     match listen {
         Listen::Tcp(addr) | Listen::Shared(addr) => {
-            let listener = TcpListener::bind(addr)?;
-            listener.set_nonblocking(true)?;
+            let listener = listening::tcp(*addr, false)?;
             let addr = listener.local_addr()?;
             Ok((Bound::Tcp(listener), Listen::Tcp(addr)))
         }
         Listen::Unix { path, mode } => {
-            let listener = unix_socket::bind(path, *mode)?;
+            let listener = listening::unix(path, *mode)?;
             Ok((Bound::Unix(listener), listen.clone()))
         }
     }
@@ -206,8 +207,14 @@ impl Listener {
     }
 }
 
+/// A connection: what ends it, and whether a request of it is being answered.
+struct Open {
+    task: tokio::task::AbortHandle,
+    busy: Arc<AtomicBool>,
+}
+
 async fn accept(listener: Listener, pages: Arc<pages::Pages>, bounds: Bounds) {
-    let slots = Arc::new(Semaphore::new(bounds.connections));
+    let mut open: VecDeque<Open> = VecDeque::new();
     loop {
         let stream = match listener.accept().await {
             Ok(stream) => stream,
@@ -218,16 +225,28 @@ async fn accept(listener: Listener, pages: Arc<pages::Pages>, bounds: Bounds) {
                 continue;
             }
         };
-        match Arc::clone(&slots).try_acquire_owned() {
-            Ok(slot) => {
-                let pages = Arc::clone(&pages);
-                tokio::spawn(async move {
-                    serve(stream, pages, bounds).await;
-                    drop(slot);
-                });
-            }
-            Err(_) => refuse(stream).await,
+        if open.len() >= bounds.connections {
+            open.retain(|one| !one.task.is_finished());
         }
+        if open.len() >= bounds.connections {
+            // Whoever sends nothing shall not keep health checks out.
+            let idle = open
+                .iter()
+                .position(|one| !one.busy.load(Ordering::Relaxed));
+            match idle.and_then(|place| open.remove(place)) {
+                Some(one) => one.task.abort(),
+                None => {
+                    refuse(stream).await;
+                    continue;
+                }
+            }
+        }
+        let busy = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(serve(stream, Arc::clone(&pages), bounds, Arc::clone(&busy)));
+        open.push_back(Open {
+            task: task.abort_handle(),
+            busy,
+        });
     }
 }
 
@@ -237,10 +256,21 @@ async fn refuse(mut stream: Box<dyn Stream>) {
     let _ = stream.write(BUSY).await;
 }
 
-async fn serve(stream: Box<dyn Stream>, pages: Arc<pages::Pages>, bounds: Bounds) {
+async fn serve(
+    stream: Box<dyn Stream>,
+    pages: Arc<pages::Pages>,
+    bounds: Bounds,
+    busy: Arc<AtomicBool>,
+) {
     let service = service_fn(move |request| {
         let pages = Arc::clone(&pages);
-        async move { Ok::<_, std::convert::Infallible>(pages.answer(request).await) }
+        let busy = Arc::clone(&busy);
+        async move {
+            busy.store(true, Ordering::Relaxed);
+            let answer = pages.answer(request).await;
+            busy.store(false, Ordering::Relaxed);
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

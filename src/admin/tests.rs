@@ -13,6 +13,8 @@ struct Fixture {
     server: Server,
     ready: Arc<Mutex<Result<(), String>>>,
     outcomes: Outcomes,
+    /// A reload has begun.
+    begun: mpsc::Receiver<()>,
     log: LogHandle,
 }
 
@@ -27,6 +29,8 @@ fn fixture_at(listen: Listen, bounds: Bounds) -> Fixture {
     let ready = Arc::new(Mutex::new(Ok(())));
     let (outcomes, source) = mpsc::channel();
     let source = Mutex::new(source);
+    let (begins, begun) = mpsc::channel();
+    let begins = Mutex::new(begins);
     let hooks = Hooks {
         alive: Arc::new(|| Ok(())),
         metrics: Arc::new(|| "# TYPE a gauge\na 1\n".to_owned()),
@@ -38,6 +42,7 @@ fn fixture_at(listen: Listen, bounds: Bounds) -> Fixture {
         stats: Arc::new(|| serde_json::json!({ "cmd_get": 7 })),
         config: Arc::new(|| "listen = [\"127.0.0.1:5000\"]\n".to_owned()),
         reload: Arc::new(move || {
+            let _ = begins.lock().unwrap().send(());
             source
                 .lock()
                 .unwrap()
@@ -51,6 +56,7 @@ fn fixture_at(listen: Listen, bounds: Bounds) -> Fixture {
         server,
         ready,
         outcomes,
+        begun,
         log,
     }
 }
@@ -280,32 +286,34 @@ fn a_silent_connection_is_closed() {
     assert_eq!(port.raw(b""), "");
 }
 
+const GET_HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+
 #[test]
 fn connections_are_bounded() {
     let port = fixture(Bounds {
         connections: 1,
         ..Bounds::default()
     });
-    let mut first = port.connect();
-    first
-        .write_all(b"GET /healthz HTTP/1.1\r\nhost: h\r\n\r\n")
+    // One that asks nothing makes room for the next.
+    let mut idle = port.connect();
+    assert!(port.raw(GET_HEALTH).starts_with("HTTP/1.1 200"));
+    assert_eq!(idle.read(&mut [0; 1]).unwrap_or(0), 0);
+    // One whose request is being answered does not.
+    let mut busy = port.connect();
+    busy.write_all(b"POST /reload HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
         .unwrap();
-    let mut begin = [0; 12];
-    first.read_exact(&mut begin).unwrap();
-    assert_eq!(&begin, b"HTTP/1.1 200");
-    let mut second = port.connect();
-    let mut answer = String::new();
-    second.read_to_string(&mut answer).unwrap();
+    port.begun.recv_timeout(Duration::from_secs(20)).unwrap();
+    let answer = port.raw(b"");
     assert!(
         answer.starts_with("HTTP/1.1 503") && answer.ends_with("too many connections\n"),
         "{answer}"
     );
-    drop(first);
+    port.outcomes.send(Ok("done".to_owned())).unwrap();
+    let mut answer = String::new();
+    busy.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while !port
-        .raw(b"GET /healthz HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
-        .starts_with("HTTP/1.1 200")
-    {
+    while !port.raw(GET_HEALTH).starts_with("HTTP/1.1 200") {
         assert!(std::time::Instant::now() < deadline, "the slot comes back");
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::follow::Followers;
-use super::listen::{listen, unlink};
+use super::listen::{failed, listen, unlink};
 use super::{AppError, Ended, Phase, Running, members};
 use crate::admin;
 use crate::cli::{Failure, RunArgs};
@@ -241,10 +241,7 @@ async fn serve_on(
             Err(error) if shared && error.kind() == io::ErrorKind::AddrInUse => {
                 waiting_admin.spawn(take_over_admin(at.clone(), hooks));
             }
-            Err(error) => {
-                let what = "cannot open the admin port (admin.listen)";
-                return Err(AppError::System(what, error));
-            }
+            Err(error) => return Err(failed(at, error)),
         }
     }
     // Clients wait at the door for the first servers, rather than being served errors.

@@ -28,6 +28,9 @@
 {{- if gt (len $name) 47 }}{{ fail (printf "%s is too long for a name: pods, Services and the test need some letters more; choose a shorter release name, nameOverride or fullnameOverride" $name) }}{{ end -}}
 {{- $memcached := include "ringroad.memcachedName" . -}}
 {{- if and .Values.memcached.enabled (gt (len $memcached) 52) }}{{ fail (printf "%s is too long for the name of a StatefulSet; choose a shorter release name" $memcached) }}{{ end -}}
+{{- range $one := list $name $memcached -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $one) }}{{ fail (printf "%s can't be the name of a Service: letters, digits and dashes, and a letter first. Choose another release name or fullnameOverride" $one) }}{{ end -}}
+{{- end -}}
 {{- if eq $name $memcached }}{{ fail (printf "ringroad and memcached would both be called %s; choose another fullnameOverride or nameOverride" $name) }}{{ end -}}
 {{- end -}}
 
@@ -72,6 +75,13 @@
 {{- range list "settings" "config" "mcrouterConfig" }}{{ if get $.Values . }}{{ $given = append $given . }}{{ end }}{{ end -}}
 {{- if gt (len $given) 1 -}}
 {{- fail (printf "%s exclude each other: each is the whole configuration; keep one" (join " and " $given)) -}}
+{{- end -}}
+{{- if eq .Values.mode "hostNetwork" -}}
+{{- range .Values.extraListen -}}
+{{- if and (kindIs "string" .) (not (hasPrefix "unix:" .)) -}}
+{{- fail (printf "extraListen %s does not go with mode hostNetwork: the new pod would wait for a port that the old one holds, and the update would hang. Write {tcp: \"%s\", reuse_port: true}, or a unix socket" . .) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.extraListen (or .Values.config .Values.mcrouterConfig) -}}
 {{- fail "extraListen goes with settings only; write the listeners into the configuration itself" -}}

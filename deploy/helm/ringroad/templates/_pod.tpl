@@ -9,7 +9,7 @@ exec:
   command:
     - /usr/local/bin/ringroad
     - health
-    - --config=/etc/ringroad/ringroad.toml
+    - --admin={{ include "ringroad.adminListen" .root }}
     {{- if .live }}
     - --live
     {{- end }}
