@@ -11,7 +11,7 @@
 use slab::Slab;
 
 use crate::upstream::conn::Ticket;
-use crate::worker::buf::{Buf, BufPool};
+use crate::worker::buf::{Buf, BufPool, shrink_slab};
 
 pub use super::request::{Client, LongGet, Mute, Outcomes, Shape, WINDOW};
 use super::request::{FIRST_AVERAGE, Failure, MIN_WINDOW, Request, Slot};
@@ -86,12 +86,22 @@ impl Replies {
 
     /// The client is gone: forgets it and everything it asked.
     pub fn close(&mut self, id: u32) {
-        let Some(mut client) = self.clients.try_remove(id as usize) else {
+        self.release(id);
+        self.clients.try_remove(id as usize);
+    }
+
+    /// Forgets everything the client asked and what it was to get. It is to be closed.
+    pub fn release(&mut self, id: u32) {
+        let Some(client) = self.clients.get_mut(id as usize) else {
             return;
         };
+        client.broken = true;
         client.input.clear(&mut self.pool);
         client.out.clear(&mut self.pool);
-        let mut next = client.head;
+        client.long = None;
+        (client.requests, client.keys, client.held) = (0, 0, 0);
+        client.tail = NONE;
+        let mut next = std::mem::replace(&mut client.head, NONE);
         while let Some(request) = self.requests.try_remove(next as usize) {
             next = request.next;
             self.recycle(request);
@@ -124,7 +134,7 @@ impl Replies {
     }
 
     /// How many requests there are, of all clients.
-    #[cfg(test)]
+    #[inline]
     pub fn outstanding(&self) -> usize {
         self.requests.len()
     }
@@ -267,19 +277,28 @@ impl Replies {
         request.held.extend_from_slice(text);
     }
 
-    /// Bytes of buffers a client holds, replies that wait for their turn included.
-    pub fn held_by(&self, id: u32) -> usize {
-        let Some(client) = self.clients.get(id as usize) else {
-            return 0;
-        };
-        let long = client.long.as_ref().map_or(0, |long| long.text.len());
-        // A slot is some 32 bytes, a request some 200.
-        client.out.len()
-            + client.input.len()
-            + client.held
-            + long
-            + client.keys as usize * 32
-            + client.requests as usize * 200
+    /// Bytes of memory that each client holds, by its number: whole buffers, replies that wait for their turn included.
+    pub fn held(&self) -> Vec<usize> {
+        let mut held = vec![0; self.clients.capacity()];
+        for (id, client) in &self.clients {
+            let long = client.long.as_ref().map_or(0, |long| long.text.capacity());
+            if let Some(held) = held.get_mut(id) {
+                *held = client.out.held() + client.input.held() + long;
+            }
+        }
+        for (_, request) in &self.requests {
+            if let Some(held) = held.get_mut(request.client as usize) {
+                *held += request.held();
+            }
+        }
+        held
+    }
+
+    /// Gives memory back that nobody has needed lately.
+    pub fn shrink(&mut self) {
+        self.pool.shrink();
+        self.slot_lists.truncate(self.slot_lists.len() * 7 / 8);
+        shrink_slab(&mut self.requests);
     }
 
     pub(super) fn live(&mut self, to: Ticket) -> Option<&mut Request> {

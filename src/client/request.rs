@@ -171,6 +171,19 @@ pub(super) struct Request {
 }
 
 impl Request {
+    /// Bytes of memory it takes.
+    pub(super) fn held(&self) -> usize {
+        let slots = std::iter::once(&self.first).chain(&self.rest);
+        let streams = slots.map(|slot| match slot {
+            Slot::Stream { bytes, .. } => bytes.held(),
+            _ => 0,
+        });
+        size_of::<Request>()
+            + self.rest.capacity() * size_of::<Slot>()
+            + self.held.capacity()
+            + streams.sum::<usize>()
+    }
+
     pub(super) fn slot(&mut self, index: u32) -> Option<&mut Slot> {
         match index {
             0 => Some(&mut self.first),

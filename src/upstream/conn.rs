@@ -19,7 +19,7 @@ use super::keys::{KeyLog, KeyRef};
 pub use super::types::{Asking, Broken, Class, ReplyKind, Sink, Ticket};
 use crate::protocol::request::GetCommand;
 use crate::stats::latency::Timing;
-use crate::worker::buf::{Buf, BufPool, Lent};
+use crate::worker::buf::{Buf, BufPool, Lent, shrink_queue};
 
 /// Values up to this many bytes are delivered whole; larger ones are passed on while they arrive.
 pub const STREAM_ABOVE: usize = 32 * 1024;
@@ -29,6 +29,9 @@ const MIN_PROGRESS: usize = 64 * 1024;
 
 /// The most keys one coalesced get carries.
 const MAX_BATCH_KEYS: u32 = 64;
+
+/// What the key of a request that waits is taken to need, in bytes.
+const USUAL_KEY: usize = 32;
 
 /// The longest coalesced `get` line, in bytes.
 const MAX_BATCH_BYTES: usize = 8 * 1024;
@@ -152,9 +155,19 @@ impl Conn {
             .is_some_and(|entry| self.is_sent(entry))
     }
 
-    /// Bytes of memory in buffers.
-    pub fn buffered(&self) -> usize {
-        self.out.len() + self.input.len()
+    /// Bytes of memory in buffers and for what is waited for.
+    pub fn held(&self) -> usize {
+        self.out.held()
+            + self.input.held()
+            + self.entries.len() * size_of::<Entry>()
+            + self.slots.len() * (size_of::<Slot>() + USUAL_KEY)
+    }
+
+    /// Gives back what the queues held at their longest, if they are much shorter by now.
+    pub fn shrink(&mut self) {
+        shrink_queue(&mut self.entries);
+        shrink_queue(&mut self.slots);
+        self.keys.shrink();
     }
 
     /// Whether a large value is arriving, and for whom.

@@ -303,7 +303,7 @@ fn replies_are_the_same_wherever_they_are_split() {
             }
             assert_eq!(b.heard(), expected, "split at {first} and {second}");
             assert!(b.conn.is_idle());
-            assert_eq!(b.conn.buffered(), 0);
+            assert_eq!(b.conn.held(), 0);
         }
     }
 }
@@ -561,7 +561,7 @@ fn breaking_off_returns_exactly_those_without_an_answer() {
     b.receive(b"VALUE c 0 5 8\r\nab").unwrap();
     assert_eq!(b.broken_off(), [4, 5, 6]);
     assert!(b.conn.is_idle());
-    assert_eq!((b.conn.waiting(), b.conn.buffered()), (0, 0));
+    assert_eq!((b.conn.waiting(), b.conn.held()), (0, 0));
     assert_eq!(b.conn.next_event(Some(SECOND)), None);
     b.heard();
     assert!(b.get(7, "again"), "and it can be used again");

@@ -60,6 +60,13 @@ impl KeyLog {
         }
     }
 
+    /// Gives memory back that much longer keys, or many more, have needed.
+    pub fn shrink(&mut self) {
+        if self.bytes.capacity() >= 4 * COMPACT && self.bytes.len() < self.bytes.capacity() / 4 {
+            self.bytes.shrink_to(self.bytes.len() * 2);
+        }
+    }
+
     /// Releases everything, and the memory.
     pub fn reset(&mut self) {
         *self = KeyLog::default();

@@ -12,6 +12,8 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 
+use slab::Slab;
+
 /// From this many bytes on, a part of a value is referred to instead of copied. Half of what is read at a time.
 pub const LARGE: usize = 32 * 1024;
 
@@ -54,6 +56,20 @@ impl Chain {
     fn push(&mut self, bytes: Lent, start: usize, end: usize) {
         self.len += end - start;
         self.pieces.push_back(Piece { bytes, start, end });
+    }
+
+    /// The memory of the buffers that its pieces are in.
+    fn held(&self) -> usize {
+        let mut last = None;
+        let mut held = 0;
+        for piece in &self.pieces {
+            let buffer = Arc::as_ptr(&piece.bytes);
+            if last != Some(buffer) {
+                held += piece.bytes.capacity();
+            }
+            last = Some(buffer);
+        }
+        held
     }
 
     /// Drops the first `n` bytes; returns how many of them it did not have.
@@ -136,9 +152,11 @@ impl Buf {
         self.len() == 0
     }
 
-    /// The memory held, in bytes.
-    pub fn capacity(&self) -> usize {
-        self.bytes.capacity()
+    /// The memory held, in bytes: whole buffers, however little of them is used. A buffer that several refer to
+    /// counts for each.
+    pub fn held(&self) -> usize {
+        let pieces = self.chain.as_ref().map_or(0, |chain| chain.held());
+        pieces + self.bytes.capacity()
     }
 
     /// Appends `data`, taking a buffer from `pool` if there is none yet.
@@ -282,6 +300,23 @@ impl Buf {
     }
 }
 
+/// Gives back what a table held at its largest, if it is much smaller by now. Its ids stay as they are.
+pub fn shrink_slab<T>(slab: &mut Slab<T>) {
+    if slab.capacity() >= SPARSE && slab.len() < slab.capacity() / 4 {
+        slab.shrink_to_fit();
+    }
+}
+
+/// As [`shrink_slab`], for a queue.
+pub fn shrink_queue<T>(queue: &mut VecDeque<T>) {
+    if queue.capacity() >= SPARSE && queue.len() < queue.capacity() / 4 {
+        queue.shrink_to(queue.len() * 2);
+    }
+}
+
+/// Tables with fewer places are left as they are.
+const SPARSE: usize = 1024;
+
 /// Where `data` is in the lent buffer, if it is part of it.
 fn place_in(lent: &[u8], data: &[u8]) -> Option<usize> {
     let start = data.as_ptr().addr().checked_sub(lent.as_ptr().addr())?;
@@ -318,6 +353,12 @@ impl Scratch {
         }
         // Nobody else has it, so this copies nothing.
         Arc::<Vec<u8>>::make_mut(&mut self.current).as_mut_slice()
+    }
+
+    /// Frees what nobody refers to any more, but for one. To be called now and then, as [`BufPool::shrink`].
+    pub fn shrink(&mut self) {
+        self.others
+            .retain_mut(|other| Arc::get_mut(other).is_none());
     }
 
     fn change(&mut self) {
@@ -360,6 +401,8 @@ pub struct BufPool {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
     large_bytes: usize,
+    /// See [`BufPool::allocated`].
+    allocated: usize,
 }
 
 /// How many small buffers are kept.
@@ -375,6 +418,7 @@ impl Default for BufPool {
             small: Vec::with_capacity(KEEP_SMALL),
             large: Vec::with_capacity(64),
             large_bytes: 0,
+            allocated: 0,
         }
     }
 }
@@ -383,10 +427,10 @@ impl BufPool {
     /// An empty buffer of any capacity, at least `hint` bytes if that is large.
     pub fn take(&mut self, hint: usize) -> Vec<u8> {
         if hint <= SMALL_MAX {
-            return self
-                .small
-                .pop()
-                .unwrap_or_else(|| Vec::with_capacity(hint.max(SMALL)));
+            return match self.small.pop() {
+                Some(buf) => buf,
+                None => self.allocate(hint.max(SMALL)),
+            };
         }
         // One that fits: much larger ones are for others.
         let fits = |buf: &Vec<u8>| (hint..=hint.saturating_mul(4)).contains(&buf.capacity());
@@ -396,8 +440,14 @@ impl BufPool {
                 self.large_bytes -= buf.capacity();
                 buf
             }
-            None => Vec::with_capacity(hint.saturating_add(hint / 4)),
+            None => self.allocate(hint.saturating_add(hint / 4)),
         }
+    }
+
+    #[cold]
+    fn allocate(&mut self, capacity: usize) -> Vec<u8> {
+        self.allocated = self.allocated.saturating_add(capacity);
+        Vec::with_capacity(capacity)
     }
 
     /// Gives a buffer back; it is emptied.
@@ -419,6 +469,30 @@ impl BufPool {
 }
 
 impl BufPool {
+    /// The memory of the buffers that nobody uses, in bytes.
+    pub fn held(&self) -> usize {
+        let small: usize = self.small.iter().map(Vec::capacity).sum();
+        small + self.large_bytes
+    }
+
+    /// How many bytes of fresh buffers there have been since this was last set to 0.
+    pub fn allocated(&mut self) -> &mut usize {
+        &mut self.allocated
+    }
+
+    /// Frees buffers that nobody uses, the large ones first, until those left hold no more than `most` bytes.
+    pub fn trim(&mut self, most: usize) {
+        let mut held = self.held();
+        while held > most
+            && let Some(buf) = self.large.pop().or_else(|| self.small.pop())
+        {
+            held -= buf.capacity();
+            if buf.capacity() > SMALL_MAX {
+                self.large_bytes -= buf.capacity();
+            }
+        }
+    }
+
     /// Frees an eighth of the buffers that nobody uses, but for a few. To be called now and then: after a spike the
     /// memory is given back within a minute, and a busy worker loses too few to notice.
     pub fn shrink(&mut self) {
@@ -473,7 +547,7 @@ mod tests {
         buf.consume(2, &mut pool);
         assert_eq!(buf.pending(), b"llo");
         buf.consume(3, &mut pool);
-        assert_eq!(buf.capacity(), 0);
+        assert_eq!(buf.held(), 0);
         assert!(buf.is_empty());
         assert!(pool.take(0).capacity() >= SMALL, "it went back to the pool");
     }
@@ -519,7 +593,7 @@ mod tests {
         buf.consume(10, &mut pool);
         buf.push(&[0; 10], &mut pool);
         assert!(
-            buf.capacity() <= SMALL_MAX,
+            buf.held() <= SMALL_MAX,
             "and a small one when it is less busy"
         );
     }
@@ -617,7 +691,7 @@ mod tests {
                         other.push_part(one, Some(&data), &mut pool);
                         other.push_part(two, Some(&data), &mut pool);
                         buf.append(&mut other, &mut pool);
-                        prop_assert!(other.is_empty() && other.capacity() == 0);
+                        prop_assert!(other.is_empty() && other.held() == 0);
                     }
                 }
                 let mut slices = [IoSlice::new(&[]); 100];

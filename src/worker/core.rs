@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::buf::{BufPool, LARGE, Lent};
+use super::budget::Budget;
+use super::buf::{BufPool, LARGE, Lent, shrink_slab};
 use super::destinations::{Destination, Upstream};
 use super::dialogues::Dialogues;
 use super::frame::Frame;
@@ -105,6 +106,7 @@ pub struct Core {
     /// When [`Core::tick`] is due, or `u64::MAX`.
     pub(super) timer: u64,
     pub(super) budget_at: u64,
+    pub(super) budget: Budget,
     /// When what is owed to servers is looked at, or `u64::MAX`.
     pub(super) settle_at: u64,
     /// The figures.
@@ -144,6 +146,7 @@ impl Core {
             random: seed | 1,
             timer: u64::MAX,
             budget_at: u64::MAX,
+            budget: Budget::default(),
             settle_at: u64::MAX,
             stats,
             local,
@@ -162,6 +165,11 @@ impl Core {
     /// To be called about once a second: gives memory back that nobody has needed lately.
     pub fn relax(&mut self) {
         self.pool.shrink();
+        self.replies.shrink();
+        shrink_slab(&mut self.frames);
+        for (_, up) in &mut self.conns {
+            up.conn.shrink();
+        }
     }
 
     /// A client connected; returns its id.
@@ -206,12 +214,12 @@ impl Core {
         if self.lent.is_some() {
             self.lent = None;
         }
+        self.check_budget(data.len());
     }
 
     #[inline]
     fn take_client_bytes(&mut self, id: u32, data: &[u8]) {
         self.stats.worker.bytes_read.add(data.len() as u64);
-        self.watch_budget();
         let max_line = self.routing.snapshot.settings.parse.max_get_line;
         let Some((client, pool)) = self.replies.client_and_pool(id) else {
             return;
@@ -260,8 +268,8 @@ impl Core {
     /// `n` bytes have been read there.
     pub fn client_block_bytes(&mut self, id: u32, n: usize) {
         self.stats.worker.bytes_read.add(n as u64);
-        self.watch_budget();
         self.resume(id);
+        self.check_budget(n);
     }
 
     /// The client sends no more; it is closed when it has all its replies.

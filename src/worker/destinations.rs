@@ -383,6 +383,7 @@ impl Core {
         {
             self.retire(destination_id);
         }
+        self.check_budget(data.len());
     }
 
     fn became_ready(&mut self, id: u32) {

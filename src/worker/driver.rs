@@ -154,6 +154,7 @@ impl Driver {
         if self.beat_at <= now {
             self.core.stats.beat.beat();
             self.core.relax();
+            self.scratch.shrink();
             self.beat_at = now + beat::PERIOD.as_micros() as u64;
         }
         if self.core.next_tick() <= now {

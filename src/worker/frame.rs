@@ -59,7 +59,7 @@ impl Frame {
 
     /// Bytes of memory it holds.
     pub(super) fn held(&self) -> usize {
-        self.copy.len() + self.retained.held()
+        size_of::<Frame>() + self.copy.capacity() + self.retained.held()
     }
 
     /// Whether it has come by a node that puts values together.

@@ -94,7 +94,7 @@ impl Sim {
                 .count();
             assert_eq!(owed, 0, "replies that never came");
             assert!(client.incoming.is_empty());
-            let held = self.core.replies.held_by(client.id);
+            let held = self.core.replies.held()[client.id as usize];
             assert_eq!(
                 held, 0,
                 "memory is held for a client that waits for nothing"
@@ -110,7 +110,7 @@ impl Sim {
         assert!(self.core.later.is_empty());
         assert!(self.core.dialogues.is_empty(), "dialogues are left");
         for (_, up) in &self.core.conns {
-            assert_eq!(up.conn.buffered(), 0);
+            assert_eq!(up.conn.held(), 0);
         }
     }
 
