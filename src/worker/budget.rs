@@ -15,6 +15,8 @@ use super::core::Core;
 const BUDGET_PERIOD: u64 = 50_000;
 /// A client that holds less is not closed for lack of memory, in bytes; even less, if there are very many clients.
 const BACKLOG: usize = 64 * 1024;
+/// The least bound that a configuration may have, in bytes.
+const LEAST: usize = 1 << 20;
 /// What a request is taken to need before it is looked at, in bytes: itself, its place in a server's queue, its key.
 const REQUEST: usize = 384;
 /// Memory is added up no more often than each time this part of the bound may have come to it. So far it may be
@@ -107,7 +109,7 @@ impl Core {
     /// Closes the clients that hold the most; returns how much is held then.
     fn close_largest(&mut self, held: &[usize], mut total: usize, limit: usize) -> usize {
         let before = total;
-        let few = BACKLOG.min(limit / 2 / self.replies.len().max(1));
+        let few = BACKLOG.min(limit.max(LEAST) / 2 / self.replies.len().max(1));
         let sizes = held.iter().enumerate();
         let mut sizes: Vec<(usize, u32)> = sizes
             .filter(|(_, bytes)| **bytes > few)
