@@ -114,9 +114,14 @@ impl Sim {
         }
     }
 
-    /// From now on every reply is checked exactly.
+    /// From now on every reply is checked exactly. A bound of a few bytes that closes whoever gets a large value is
+    /// lifted, as a reload would do it.
     pub fn be_strict(&mut self) {
         self.env.strict = true;
+        if let Tight::WorkerBytes(_) = self.env.setup.limits {
+            self.env.setup.limits = Tight::Nothing;
+            self.reload(self.variant);
+        }
         for client in &mut self.clients {
             client.beliefs.clear();
         }

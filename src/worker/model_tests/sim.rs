@@ -28,6 +28,8 @@ pub struct Link {
 pub struct Sim {
     pub core: Core,
     pub env: Env,
+    /// Of the configuration that is in force.
+    pub variant: usize,
     pub clients: Vec<Client>,
     pub servers: Vec<Server>,
     pub links: Vec<Option<Link>>,
@@ -76,6 +78,7 @@ impl Sim {
         let mut sim = Sim {
             core,
             env,
+            variant: 0,
             clients: Vec::new(),
             servers,
             links: Vec::new(),
@@ -186,6 +189,7 @@ impl Sim {
 
     pub fn reload(&mut self, variant: usize) {
         self.env.epoch += 1;
+        self.variant = variant;
         self.env.config = self.env.setup.config(variant);
         self.env.snapshot = Arc::new(self.env.setup.snapshot(variant));
         self.core.set_now(self.now);
