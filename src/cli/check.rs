@@ -125,6 +125,12 @@ fn route(text: &mut String, config: &Config, node: &Route, what: &str, depth: us
                 route(text, config, child, &format!("{position}."), depth + 1);
             }
         }
+        Route::Choose(choose) => {
+            let _ = writeln!(text, "{pad}{what} -> {choose}");
+            for (what, child) in choose.labelled() {
+                route(text, config, child, &what, depth + 1);
+            }
+        }
         Route::WarmUp {
             cold,
             warm,

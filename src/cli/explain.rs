@@ -19,9 +19,9 @@ const MAX_KEY: usize = 250;
 /// Next owners that are listed.
 const SUCCESSORS: usize = 5;
 
-/// A pool that a key may reach.
+/// Where a key may end: a pool, or an answer on the way.
 struct Reached<'c> {
-    pool: &'c Pool,
+    pool: Option<&'c Pool>,
     /// How it gets there.
     path: Vec<String>,
 }
@@ -51,7 +51,7 @@ pub fn explain(
     for key in keys {
         let reached = match only {
             Some(pool) => vec![Reached {
-                pool,
+                pool: Some(pool),
                 path: Vec::new(),
             }],
             None => reach(&config, key),
@@ -59,18 +59,22 @@ pub fn explain(
         let mut pools = Vec::new();
         let _ = writeln!(text, "\nkey \"{}\"", key.escape_ascii());
         for one in reached {
-            if one.pool.servers.is_empty() {
-                let pool = &one.pool.name;
+            let Some(pool) = one.pool else {
+                let _ = writeln!(text, "  no server  ({})", one.path.join("; "));
+                pools.push(json!({ "pool": null, "path": one.path, "owner": null }));
+                continue;
+            };
+            if pool.servers.is_empty() {
+                let pool = &pool.name;
                 let _ = writeln!(text, "  pool {pool}: no servers have been found");
                 pools.push(json!({ "pool": pool, "path": one.path, "owner": null }));
                 continue;
             }
-            let selector = one
-                .pool
+            let selector = pool
                 .selector()
                 .map_err(|error| Failure::Runtime(error.to_string()))?;
-            in_words(&mut text, &one, &selector, key);
-            pools.push(in_json(&one, &selector, key));
+            in_words(&mut text, pool, &one.path, &selector, key);
+            pools.push(in_json(pool, &one.path, &selector, key));
         }
         values.push(json!({ "key": String::from_utf8_lossy(key), "pools": pools }));
     }
@@ -136,7 +140,7 @@ fn follow<'c>(
                 return;
             };
             found.push(Reached {
-                pool,
+                pool: Some(pool),
                 path: path.clone(),
             });
             if let Some(gutter) = pool.gutter {
@@ -167,6 +171,19 @@ fn follow<'c>(
                 step(when, child);
             }
         }
+        Route::Choose(choose) => {
+            let ways = choose.ways(key);
+            if ways.is_empty() {
+                let mut path = path.clone();
+                path.push(choose.to_string());
+                return found.push(Reached { pool: None, path });
+            }
+            for (what, child) in ways {
+                path.push(what);
+                follow(config, child, key, path, found);
+                path.pop();
+            }
+        }
         Route::WarmUp { cold, warm, .. } => {
             step("cold".to_owned(), cold);
             step("warm, if a get misses".to_owned(), warm);
@@ -182,22 +199,22 @@ fn follow<'c>(
     }
 }
 
-fn in_words(text: &mut String, reached: &Reached<'_>, selector: &Selector, key: &[u8]) {
+fn in_words(text: &mut String, pool: &Pool, path: &[String], selector: &Selector, key: &[u8]) {
     let explanation = selector.explain(key);
-    let path = if reached.path.is_empty() {
+    let path = if path.is_empty() {
         String::new()
     } else {
-        format!("  ({})", reached.path.join("; "))
+        format!("  ({})", path.join("; "))
     };
-    let _ = writeln!(text, "  pool {}{path}", reached.pool.name);
+    let _ = writeln!(text, "  pool {}{path}", pool.name);
     for line in explanation.to_string().lines() {
         let _ = writeln!(text, "    {line}");
     }
-    if let Some(server) = reached.pool.servers.get(explanation.owner) {
+    if let Some(server) = pool.servers.get(explanation.owner) {
         let _ = writeln!(text, "    address       {}", server.addr);
     }
-    let next = successors(reached.pool, selector, key);
-    let tried = tried(reached.pool, &next);
+    let next = successors(pool, selector, key);
+    let tried = tried(pool, &next);
     if !tried.is_empty() {
         let _ = writeln!(text, "    if it is down {}", tried.join(", then "));
     }
@@ -211,13 +228,13 @@ fn in_words(text: &mut String, reached: &Reached<'_>, selector: &Selector, key: 
 }
 
 /// Hashes are texts, since few JSON readers keep all 64 bits of a number.
-fn in_json(reached: &Reached<'_>, selector: &Selector, key: &[u8]) -> Value {
-    let next = successors(reached.pool, selector, key);
+fn in_json(pool: &Pool, path: &[String], selector: &Selector, key: &[u8]) -> Value {
+    let next = successors(pool, selector, key);
     let explanation = selector.explain(key);
-    let server = reached.pool.servers.get(explanation.owner);
+    let server = pool.servers.get(explanation.owner);
     json!({
-        "pool": reached.pool.name,
-        "path": reached.path,
+        "pool": pool.name,
+        "path": path,
         "distribution": explanation.distribution.name(),
         "hashed": String::from_utf8_lossy(&explanation.hashed),
         "hash": { "function": explanation.function, "value": format!("{:#x}", explanation.hash) },
@@ -228,7 +245,7 @@ fn in_json(reached: &Reached<'_>, selector: &Selector, key: &[u8]) -> Value {
             "index": explanation.owner,
             "addr": server.map(|server| server.addr.to_string()),
         },
-        "if_down": tried(reached.pool, &next),
+        "if_down": tried(pool, &next),
         "successors": next,
     })
 }
@@ -387,7 +404,10 @@ mod tests {
         let (config, warnings) = config::parse("f", text).unwrap();
         assert_eq!(warnings, [], "and the other pool is where all keys go");
         let reached = reach(&config, b"k");
-        let names: Vec<&str> = reached.iter().map(|one| one.pool.name.as_str()).collect();
+        let names: Vec<&str> = reached
+            .iter()
+            .map(|one| one.pool.unwrap().name.as_str())
+            .collect();
         assert_eq!(names, ["a", "b"]);
         assert_eq!(reached[1].path, ["while a server of a is down"]);
     }

@@ -12,6 +12,7 @@
 //! Nothing here opens a connection or resolves a name, and reading a file happens in `origin` and [`watch`] alone.
 
 mod address;
+mod choose;
 mod diagnostics;
 mod discover;
 pub mod mcrouter;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 pub use self::toml::{parse, parse_bytes};
 pub use address::{AddressError, DEFAULT_SOCKET_MODE, Listen, ServerAddr};
+pub use choose::{Choose, ErrorResult, Requests};
 pub use diagnostics::{Diagnostic, Errors, MAX_SHOWN, Severity, Warning};
 pub use discover::{Discover, Dns, IdentityWish, Membership, Source};
 pub use ordinals::{MAX_ORDINALS, Ordinals, OrdinalsError, is_host_name};
@@ -174,7 +176,7 @@ pub struct Queue {
 }
 
 /// Which pool a request goes to: a tree whose leaves are pools.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Route {
     /// The pool with this index in [`Config::pools`].
     Pool(usize),
@@ -202,6 +204,8 @@ pub enum Route {
         /// Seconds a copied item lives; 0 is for ever. At most 30 days, above which memcached reads a date.
         exptime: u32,
     },
+    /// Decides without looking at a reply.
+    Choose(Choose),
     /// Stores values over a threshold in parts, as mcrouter does, so that they may be larger than one item.
     BigValue {
         /// Where everything goes, the parts of values too.

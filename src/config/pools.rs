@@ -405,7 +405,7 @@ fn server_name(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<String>
 }
 
 /// Any number that is one; which of them make sense is up to the distribution.
-fn weight(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<f64> {
+pub(super) fn weight(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<f64> {
     let weight: Option<f64> = match entry.value {
         DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse().ok(),
         DeValue::Float(number) => number.as_str().parse().ok(),

@@ -267,6 +267,7 @@ fn route(config: &Config, node: &Route) -> String {
             let on = list(on.iter().map(|reason| quoted(reason.name())));
             format!("{{ type = \"failover\", children = {children}, on = {on} }}")
         }
+        Route::Choose(choose) => super::choose::render(choose, |child| route(config, child)),
         Route::WarmUp {
             cold,
             warm,
@@ -290,12 +291,12 @@ fn route(config: &Config, node: &Route) -> String {
     }
 }
 
-fn list(items: impl Iterator<Item = String>) -> String {
+pub(super) fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }
 
 /// A key, in quotes only if it needs them.
-fn key(name: &str) -> String {
+pub(super) fn key(name: &str) -> String {
     let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     if !name.is_empty() && name.bytes().all(bare) {
         return name.to_owned();
@@ -304,7 +305,7 @@ fn key(name: &str) -> String {
 }
 
 /// A basic TOML string on one line.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

@@ -25,12 +25,20 @@ const DEFAULT_THRESHOLD: usize = 1000 << 10;
 /// The default `batch_size`.
 const DEFAULT_BATCH: usize = 10;
 
+#[path = "routes_choose.rs"]
+mod choose;
+
 const TYPES: &[(&str, &Section)] = &[
     ("prefix", &schema::ROUTE_PREFIX),
     ("failover", &schema::ROUTE_FAILOVER),
     ("warm-up", &schema::ROUTE_WARM_UP),
     ("big-value", &schema::ROUTE_BIG_VALUE),
 ];
+
+/// Every type there is.
+fn types() -> impl Iterator<Item = (&'static str, &'static Section)> {
+    TYPES.iter().copied().chain(choose::TYPES)
+}
 
 /// Reads the route of the file and warns of pools that it does not use.
 pub(super) fn route(
@@ -74,6 +82,7 @@ pub(super) fn warn_of_thresholds(
             children.chain([&**default]).collect()
         }
         Route::Failover { children, .. } => children.iter().collect(),
+        Route::Choose(choose) => choose.children(),
         Route::WarmUp { cold, warm, .. } => vec![&**cold, &**warm],
         Route::BigValue {
             child,
@@ -126,6 +135,13 @@ impl Reader<'_> {
                     return missing_type(report, entry);
                 };
                 let table = entry.table(report, section)?;
+                let choose = choose::TYPES.into_iter();
+                if let Some((kind, _)) = choose
+                    .into_iter()
+                    .find(|(_, one)| one.heading == section.heading)
+                {
+                    return self.choose(report, kind, &table, depth);
+                }
                 match section.heading {
                     heading if heading == schema::ROUTE_PREFIX.heading => {
                         self.prefix(report, &table, depth)
@@ -188,14 +204,10 @@ impl Reader<'_> {
         let kind = entries(table)
             .into_iter()
             .find(|entry| entry.key == "type")?;
-        let names: Vec<usize> = (0..TYPES.len()).collect();
-        let name = |index: usize| {
-            TYPES
-                .get(index)
-                .map_or(String::new(), |(name, _)| (*name).to_owned())
-        };
-        let index = kind.choice(report, "a type of route", &names, name)?;
-        TYPES.get(index).map(|(_, section)| *section)
+        let all: Vec<(&str, &Section)> = types().collect();
+        let (_, section) =
+            kind.choice(report, "a type of route", &all, |(name, _)| name.to_owned())?;
+        Some(section)
     }
 
     fn prefix(
@@ -339,11 +351,7 @@ impl Reader<'_> {
 }
 
 fn missing_type(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<Route> {
-    let names = TYPES
-        .iter()
-        .map(|(name, _)| *name)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let names = types().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
     report
         .error(entry.place(), "`type` is missing in a route")
         .label(format!("add type = …, one of: {names}"));

@@ -9,6 +9,10 @@
 
 use std::fmt::Write as _;
 
+mod choose;
+
+pub use choose::*;
+
 /// One key.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
@@ -724,6 +728,14 @@ pub const SECTIONS: &[Section] = &[
     ROUTE_FAILOVER,
     ROUTE_WARM_UP,
     ROUTE_BIG_VALUE,
+    ROUTE_OPERATION,
+    ROUTE_HASH,
+    ROUTE_RANDOM,
+    ROUTE_HOST,
+    ROUTE_NULL,
+    ROUTE_ERROR,
+    ROUTE_EXPTIME,
+    ROUTE_HASH_STOP,
     LIMITS,
     LOG,
     ADMIN,

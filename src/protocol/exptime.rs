@@ -1,4 +1,4 @@
-//! The times to live in commands as they are sent to servers, shortened.
+//! The times to live in commands as they are sent to servers, changed.
 //!
 //! What is stored for want of a better place must not stay there. Times in the past stay as they are: they delete.
 //! Without a clock a date can't be told from one in the past, so every date counts as later than any bound.
@@ -20,14 +20,29 @@ pub fn at_most(exptime: i32, most: u32) -> i32 {
 /// `None` if it does as it is. Lines are as [`super::write`] writes them.
 #[must_use]
 pub fn shortened(line: &[u8], most: u32) -> Option<Vec<u8>> {
+    changed(line, |old| at_most(old, most))
+}
+
+fn changed(line: &[u8], change: impl Fn(i32) -> i32) -> Option<Vec<u8>> {
     let command = line.split(|b| *b == b' ').next().unwrap_or_default();
     match command {
-        b"set" | b"add" | b"replace" | b"cas" => text(line, 3, most),
-        b"touch" => text(line, 2, most),
-        b"ms" => meta(line, 3, most),
-        b"mg" | b"ma" | b"md" => meta(line, 2, most),
+        b"set" | b"add" | b"replace" | b"cas" => text(line, 3, change),
+        b"touch" => text(line, 2, change),
+        b"ms" => meta(line, 3, change),
+        b"mg" | b"ma" | b"md" => meta(line, 2, change),
         _ => None,
     }
+}
+
+/// The line of a command (with its line end) such that what it stores or touches lives that many seconds, 0 for ever;
+/// `None` if it does as it is. A deletion stays as it is.
+#[must_use]
+pub fn set(line: &[u8], seconds: u32) -> Option<Vec<u8>> {
+    if line.starts_with(b"md ") {
+        return None;
+    }
+    let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
+    changed(line, |_| seconds)
 }
 
 fn number(word: &[u8]) -> Option<i32> {
@@ -35,10 +50,10 @@ fn number(word: &[u8]) -> Option<i32> {
 }
 
 /// The exptime is the word at this place.
-fn text(line: &[u8], place: usize, most: u32) -> Option<Vec<u8>> {
+fn text(line: &[u8], place: usize, change: impl Fn(i32) -> i32) -> Option<Vec<u8>> {
     let body = line.strip_suffix(b"\r\n")?;
     let old = number(body.split(|b| *b == b' ').nth(place)?)?;
-    let new = at_most(old, most);
+    let new = change(old);
     if new == old {
         return None;
     }
@@ -58,7 +73,7 @@ fn text(line: &[u8], place: usize, most: u32) -> Option<Vec<u8>> {
 
 /// Flags begin at this place: `T` is a time to live, `N` that of an item which the command creates. A set without
 /// `T` is for ever.
-fn meta(line: &[u8], flags: usize, most: u32) -> Option<Vec<u8>> {
+fn meta(line: &[u8], flags: usize, change: impl Fn(i32) -> i32) -> Option<Vec<u8>> {
     let body = line.strip_suffix(b"\r\n")?;
     let mut out = Vec::with_capacity(line.len() + 13);
     let mut changed = false;
@@ -71,7 +86,7 @@ fn meta(line: &[u8], flags: usize, most: u32) -> Option<Vec<u8>> {
             Some((flag @ (b'T' | b'N'), old)) if index >= flags => {
                 timed |= *flag == b'T';
                 out.push(*flag);
-                match number(old).map(|old| (old, at_most(old, most))) {
+                match number(old).map(|old| (old, change(old))) {
                     Some((old, new)) if old != new => {
                         changed = true;
                         out.extend_from_slice(itoa::Buffer::new().format(new).as_bytes());
@@ -83,10 +98,10 @@ fn meta(line: &[u8], flags: usize, most: u32) -> Option<Vec<u8>> {
             _ => out.extend_from_slice(word),
         }
     }
-    if !timed {
+    if !timed && change(0) != 0 {
         changed = true;
         out.extend_from_slice(b" T");
-        out.extend_from_slice(itoa::Buffer::new().format(most).as_bytes());
+        out.extend_from_slice(itoa::Buffer::new().format(change(0)).as_bytes());
     }
     out.extend_from_slice(b"\r\n");
     changed.then_some(out)

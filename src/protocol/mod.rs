@@ -1,7 +1,8 @@
 //! memcached's text protocol, without sockets, clocks or routing.
 //!
 //! [`request`] takes what clients send apart, [`response`] what servers send, [`meta`] the flags of the
-//! meta commands, [`number`] the numbers as memcached reads them, [`exptime`] shortens times to live; [`error`] is the one list of everything
+//! meta commands, [`number`] the numbers as memcached reads them, [`operation`] what a request does,
+//! [`exptime`] changes times to live; [`error`] is the one list of everything
 //! that can go wrong, with its wire text, metric label and log name.
 //!
 //! The reference is memcached 1.6's behaviour. Where 1.6.18 and 1.6.45 differ, the newer is followed.
@@ -12,6 +13,7 @@ pub mod error;
 pub mod exptime;
 pub mod meta;
 pub mod number;
+pub mod operation;
 pub mod request;
 pub mod response;
 pub mod write;

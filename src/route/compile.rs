@@ -12,6 +12,7 @@ use crate::hash::{PlacementError, Selector, Shift};
 use crate::protocol::request;
 use crate::upstream::health::HealthPolicy;
 
+use super::choose;
 use super::moved::{Handover, MovedKeys};
 use super::tree::{Node, NodeId, Reason, Reasons, Tree};
 
@@ -378,6 +379,7 @@ fn add(route: &Route, leaves: &Leaves<'_>, nodes: &mut Vec<Node>) -> NodeId {
     let add = |route: &Route, nodes: &mut Vec<Node>| add(route, leaves, nodes);
     let node = match route {
         Route::Pool(pool) => return leaves.add(*pool, nodes),
+        Route::Choose(choose) => return choose::add(choose, nodes, reason, add),
         Route::Prefix { prefixes, default } => {
             let mut prefixes: Vec<_> = prefixes
                 .iter()

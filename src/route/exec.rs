@@ -8,6 +8,7 @@
 //! caller does it, and how that ended is an outcome like any other.
 
 use super::tree::{Node, NodeId, Reason, Step, Tree};
+use crate::protocol::operation::Operation;
 
 /// What a request is, as far as routes care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub enum Target {
     Split(NodeId),
     /// It is to reach both servers of a key that has moved, by this node.
     Move(NodeId),
+    /// Nowhere: this node has the answer.
+    Own(NodeId),
 }
 
 /// A pool that an item is to be added to, and for how many seconds; 0 is for ever.
@@ -66,6 +69,15 @@ pub enum Next {
     Join(NodeId, Option<CopyTo>),
 }
 
+/// How a time to live is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// To so many seconds at most.
+    AtMost(u32),
+    /// To so many seconds; 0 is for ever.
+    Set(u32),
+}
+
 /// Room for so many levels is made at once.
 const USUAL_DEPTH: usize = 4;
 
@@ -81,11 +93,23 @@ pub struct Plan {
     levels: Vec<Level>,
     /// Whether there was ever a level of a node that puts values together.
     joined: bool,
+    /// What the request does.
+    operation: Operation,
+    /// Whether there was ever a level of a node that changes times to live.
+    retimed: bool,
     /// The gutter that an update has just not come to.
     passed_by: Option<NodeId>,
 }
 
 impl Plan {
+    /// For a request that does this.
+    pub fn of(operation: Operation) -> Plan {
+        Plan {
+            operation,
+            ..Plan::default()
+        }
+    }
+
     /// Enters the tree at `node`. `None`: no pool there.
     pub fn start(&mut self, tree: &Tree, node: NodeId, key: &[u8], sort: Sort) -> Option<Target> {
         self.levels.clear();
@@ -99,15 +123,21 @@ impl Plan {
         self.passed_by.take()
     }
 
-    /// How many seconds what is stored where the plan is now may live, if that is bounded.
-    pub fn shortens(&self, tree: &Tree) -> Option<u32> {
-        let nodes = self.levels.iter().map(|level| tree.node(level.node));
-        nodes
-            .filter_map(|node| match node {
-                Some(Node::Shorten { exptime, .. }) => Some(*exptime),
-                _ => None,
-            })
-            .min()
+    /// What is done where the plan is now to the time to live of what is stored, one after the other.
+    pub fn lifetimes(&self, tree: &Tree) -> impl Iterator<Item = Lifetime> {
+        let levels = if self.retimed { &*self.levels } else { &[] };
+        let nodes = levels.iter().map(|level| tree.node(level.node));
+        nodes.filter_map(|node| match node {
+            Some(Node::Shorten { exptime, .. }) => Some(Lifetime::AtMost(*exptime)),
+            Some(Node::Exptime { exptime, .. }) => Some(Lifetime::Set(*exptime)),
+            _ => None,
+        })
+    }
+
+    /// Whether it has come by a node that changes times to live.
+    #[inline]
+    pub fn is_retimed(&self) -> bool {
+        self.retimed
     }
 
     /// Whether no node has a say any more: the first answer is the client's.
@@ -150,12 +180,19 @@ impl Plan {
                             self.joined |= sort == Sort::Get;
                             (*child, sort == Sort::Get)
                         }
-                        (Node::Shorten { child, .. }, _) => (*child, true),
+                        (Node::Shorten { child, .. } | Node::Exptime { child, .. }, _) => {
+                            self.retimed = true;
+                            (*child, true)
+                        }
+                        (Node::Operations(operations), _) => {
+                            (operations.child(self.operation)?, false)
+                        }
+                        (Node::Own(_), _) => return Some(Target::Own(node)),
                         (Node::Moving { .. }, Sort::Update { .. }) => {
                             return Some(Target::Move(node));
                         }
                         (Node::Moving { new, .. }, Sort::Get) => (*new, true),
-                        (Node::Pool(_) | Node::Prefix { .. }, _) => return None,
+                        (Node::Pool(_) | Node::Prefix { .. } | Node::Choose(_), _) => return None,
                     };
                     if stays {
                         // Cheaper than to let it grow.

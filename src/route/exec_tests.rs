@@ -94,7 +94,7 @@ fn what_goes_to_a_gutter_is_shortened_and_what_does_not_is_noted() {
     let mut plan = Plan::default();
     for outcome in [Outcome::Done, Outcome::Failed(Reason::Timeout)] {
         plan.start(&tree, 3, b"k", UPDATE);
-        assert_eq!(plan.shortens(&tree), None);
+        assert_eq!(plan.lifetimes(&tree).next(), None);
         assert_eq!(plan.next(&tree, b"k", UPDATE, outcome), Next::Answer);
         assert_eq!(plan.take_passed_by(), Some(2));
         assert_eq!(plan.take_passed_by(), None);
@@ -108,7 +108,7 @@ fn what_goes_to_a_gutter_is_shortened_and_what_does_not_is_noted() {
         plan.next(&tree, b"k", UPDATE, failed),
         Next::Ask(Target::Pool(1))
     );
-    assert_eq!(plan.shortens(&tree), Some(60));
+    assert_eq!(plan.lifetimes(&tree).next(), Some(Lifetime::AtMost(60)));
     assert_eq!(plan.next(&tree, b"k", UPDATE, failed), Next::Answer);
     assert_eq!(plan.take_passed_by(), None);
 }

@@ -4,6 +4,7 @@
 //! machine, [`compile`] makes both from a configuration. Nothing here knows of connections.
 
 pub mod big_value;
+pub mod choose;
 pub mod compile;
 pub mod exec;
 pub mod moved;

@@ -4,6 +4,7 @@
 //! Nodes that decide on a reply (failover, warm-up, big values) need a frame while the request is under way;
 //! see [`super::exec`].
 
+use super::choose::{Choice, Operations, Own};
 use super::moved::MovedKeys;
 
 /// A node's place in the tree.
@@ -75,6 +76,19 @@ pub enum Node {
         /// Where everything goes.
         child: NodeId,
         /// At least 1.
+        exptime: u32,
+    },
+    /// By the key alone.
+    Choose(Choice),
+    /// By what the request does.
+    Operations(Operations),
+    /// Answered without a server.
+    Own(Own),
+    /// What is stored or touched below lives so many seconds; 0 is for ever.
+    Exptime {
+        /// Where everything goes.
+        child: NodeId,
+        /// At most 30 days.
         exptime: u32,
     },
     /// A get that misses in `cold` is asked of `warm`, and a hit there is added to `cold`.
@@ -170,6 +184,10 @@ impl Tree {
                         .map_or(*default, |(_, child)| *child);
                 }
                 Some(Node::Moving { new, keys, .. }) if !keys.moved(key) => id = *new,
+                Some(Node::Choose(choice)) => match choice.child(key) {
+                    Some(child) => id = child,
+                    None => return Step::Nowhere,
+                },
                 Some(_) => return Step::Decide(id),
                 None => return Step::Nowhere,
             }

@@ -7,9 +7,10 @@ use super::core::Routing;
 use super::dispatch::Op;
 use crate::protocol::exptime;
 use crate::protocol::meta::words;
+use crate::protocol::operation::Operation;
 use crate::protocol::request::GetCommand;
 use crate::route::big_value::Update;
-use crate::route::exec::{CopyTo, Plan, Sort};
+use crate::route::exec::{CopyTo, Lifetime, Plan, Sort};
 use crate::route::tree::NodeId;
 use crate::upstream::conn::{Class, Ticket};
 
@@ -75,8 +76,14 @@ impl Frame {
 
     /// What it sends where it is now, if that is not what came.
     pub(super) fn shortened(&self) -> Option<Retained> {
-        let most = self.plan.shortens(&self.routing.snapshot.tree)?;
-        self.retained.shortened(most)
+        let mut changed: Option<Retained> = None;
+        for lifetime in self.plan.lifetimes(&self.routing.snapshot.tree) {
+            let was = changed.as_ref().unwrap_or(&self.retained);
+            if let Some(is) = was.retimed(lifetime) {
+                changed = Some(is);
+            }
+        }
+        changed
     }
 
     /// What is to be done in a gutter that has been passed by.
@@ -225,11 +232,14 @@ impl Retained {
         }
     }
 
-    /// The same command, if what it stores would live longer than `most` seconds, such that it does not.
-    pub(super) fn shortened(&self, most: u32) -> Option<Retained> {
+    /// The same command such that what it stores lives as long as this says; `None` if it does already.
+    fn retimed(&self, lifetime: Lifetime) -> Option<Retained> {
         let form = match &self.form {
             Form::Get(command, exptime) => {
-                let new = exptime::at_most(*exptime, most);
+                let new = match lifetime {
+                    Lifetime::AtMost(most) => exptime::at_most(*exptime, most),
+                    Lifetime::Set(seconds) => i32::try_from(seconds).unwrap_or(i32::MAX),
+                };
                 if !command.touches() || new == *exptime {
                     return None;
                 }
@@ -242,7 +252,10 @@ impl Retained {
                 guard,
             } => Form::Command {
                 class: *class,
-                head: exptime::shortened(head, most)?,
+                head: match lifetime {
+                    Lifetime::AtMost(most) => exptime::shortened(head, most)?,
+                    Lifetime::Set(seconds) => exptime::set(head, seconds)?,
+                },
                 block: block.clone(),
                 guard: guard.clone(),
             },
@@ -323,6 +336,14 @@ impl Retained {
 }
 
 impl Op<'_> {
+    /// What it does.
+    pub(super) fn operation(&self) -> Operation {
+        match self {
+            Op::Get(command, _) => Operation::of_get(*command),
+            Op::Command { head, .. } => Operation::of_line(head),
+        }
+    }
+
     /// What it is to routes. `splits` says whether any of them stores values in parts.
     pub(super) fn sort(&self, key: &[u8], splits: bool) -> Sort {
         match self {

@@ -9,6 +9,7 @@ use super::dispatch::{Op, hides_errors, pick};
 use super::frame::{Deletion, Frame, Retained};
 use super::moving::{Fetching, Moved, fetch, update};
 use crate::protocol::error::ErrorKind;
+use crate::protocol::operation::Operation;
 use crate::protocol::request::Evicted;
 use crate::route::big_value::{Update, with_flags};
 use crate::route::exec::{Plan, Sort, Target};
@@ -24,13 +25,14 @@ impl Core {
         let routing = Arc::clone(&self.routing);
         let tree = &routing.snapshot.tree;
         let sort = op.sort(key, tree.splits());
-        let mut plan = Plan::default();
+        let mut plan = Plan::of(op.operation());
         let Some(target) = plan.start(tree, node, key, sort) else {
             return self.fail(to, ErrorKind::NoServer);
         };
         match target {
             Target::Pool(pool) if plan.is_over() => self.send_to_pool(pool, to, key, op),
-            Target::Pool(pool) if !plan.has_joined() => {
+            Target::Own(node) if plan.is_over() => self.answer(node, &routing, to, key, &op),
+            Target::Pool(pool) if !plan.has_joined() && !plan.is_retimed() => {
                 let retained = match op {
                     Op::Get(command, exptime) => Retained::get(key.to_vec(), command, exptime),
                     Op::Command { .. } => Retained::new(key, op),
@@ -44,8 +46,8 @@ impl Core {
         self.run_later();
     }
 
-    /// What a dialogue answers, or may have to: a get below a node that puts values together, a value that is to be
-    /// stored in parts, an update of a key that has moved.
+    /// What is not sent to a pool as it came. What a dialogue answers, or may have to: a get below a node that puts values together, a value that is to be
+    /// stored in parts, an update of a key that has moved; what has its time to live changed; what is answered here.
     #[cold]
     #[allow(clippy::too_many_arguments)] // They are the state of its one caller.
     fn send_for_dialogue(
@@ -90,6 +92,10 @@ impl Core {
             ..frame.to
         };
         let shortened = frame.shortened();
+        if let Target::Own(node) = target {
+            let (routing, what) = (Arc::clone(&frame.routing), frame.retained.clone());
+            return self.answer(node, &routing, to, what.key(), &what.op());
+        }
         let retained = std::mem::take(&mut frame.retained);
         let routing = Arc::clone(&frame.routing);
         let what = shortened.as_ref().unwrap_or(&retained);
@@ -104,7 +110,7 @@ impl Core {
         if let Err(kind) = sent {
             let hides_errors = match target {
                 Target::Pool(pool) => hides_errors(&routing, pool),
-                Target::Split(_) | Target::Move(_) => None,
+                Target::Split(_) | Target::Move(_) | Target::Own(_) => None,
             };
             self.fail_in(hides_errors, to, kind);
         }
@@ -157,7 +163,7 @@ impl Core {
         let (key, sort) = (what.key(), Sort::Update { len: 0 });
         let mut nodes = vec![*node];
         while let Some(node) = nodes.pop() {
-            match Plan::default().start(tree, node, key, sort) {
+            match Plan::of(Operation::Delete).start(tree, node, key, sort) {
                 // Should it fail: what is there does not live long.
                 Some(Target::Pool(pool)) => {
                     let _ = self.send_retained(routing, pool, Ticket::NOBODY, what);
@@ -166,7 +172,7 @@ impl Core {
                     let both = moving(routing, node).map(|(new, old, _)| [new, old]);
                     nodes.extend(both.into_iter().flatten());
                 }
-                Some(Target::Split(_)) | None => {}
+                Some(Target::Split(_) | Target::Own(_)) | None => {}
             }
         }
     }
@@ -205,6 +211,10 @@ impl Core {
             Target::Pool(pool) => self.send_retained(routing, pool, to, what),
             Target::Split(node) => self.split(to, routing, node, what),
             Target::Move(node) => self.move_update(to, routing, node, what),
+            Target::Own(node) => {
+                self.answer(node, routing, to, what.key(), &what.op());
+                Ok(())
+            }
         }
     }
 

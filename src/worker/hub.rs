@@ -470,6 +470,23 @@ impl Hub<'_> {
         }
         self.replies.end(to);
     }
+
+    /// A server or a route answered with an error line; `outcome` is what it is to routes.
+    pub(super) fn error_as(&mut self, to: Ticket, line: &[u8], outcome: Outcome) {
+        if to.frame == Ticket::NO_FRAME {
+            return self.failing().error(to, line);
+        }
+        match self.decide(to, outcome) {
+            Decision::GoesOn | Decision::Join(..) | Decision::Fetch(_) => {}
+            Decision::Deliver(to) | Decision::DeliverAndCopy(to) => match to.dialogue() {
+                None => self.failing().error(to, line),
+                Some(_) => {
+                    let answer = Answer::Error(line.to_vec());
+                    self.dialogues.answer(to, answer, self.later);
+                }
+            },
+        }
+    }
 }
 
 fn reason(kind: ErrorKind) -> Reason {
@@ -533,24 +550,12 @@ impl Sink for Hub<'_> {
     }
 
     fn error(&mut self, to: Ticket, line: &[u8]) {
-        if to.frame == Ticket::NO_FRAME {
-            return self.failing().error(to, line);
-        }
         let outcome = if line.starts_with(b"CLIENT_ERROR") {
             Outcome::Done
         } else {
             Outcome::Failed(Reason::Error)
         };
-        match self.decide(to, outcome) {
-            Decision::GoesOn | Decision::Join(..) | Decision::Fetch(_) => {}
-            Decision::Deliver(to) | Decision::DeliverAndCopy(to) => match to.dialogue() {
-                None => self.failing().error(to, line),
-                Some(_) => {
-                    let answer = Answer::Error(line.to_vec());
-                    self.dialogues.answer(to, answer, self.later);
-                }
-            },
-        }
+        self.error_as(to, line, outcome);
     }
 
     fn ready(&mut self) {

@@ -23,6 +23,7 @@ mod model_tests;
 mod moving;
 #[cfg(test)]
 mod moving_core_tests;
+mod own;
 mod ready;
 mod returns;
 mod servers;

@@ -112,6 +112,12 @@ pub fn parse_alone(
     parse(settings, name, text, Some(Path::new(name)), &mut read)
 }
 
+/// An id of this host that is the same at each start; see `macros/host.rs`.
+pub(crate) fn host_id() -> u32 {
+    static ID: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    *ID.get_or_init(macros::host_id)
+}
+
 fn no_files(_: &Path) -> io::Result<Vec<u8>> {
     Err(io::Error::new(
         io::ErrorKind::NotFound,

@@ -64,6 +64,17 @@ impl<'v> Wish<'v> {
         }
     }
 
+    /// Ch3 with this salt.
+    pub(super) fn salted(salt: Option<&'v Value>, at: Place) -> Wish<'v> {
+        Wish {
+            function: None,
+            salt,
+            weights: None,
+            tags: None,
+            at,
+        }
+    }
+
     /// From the object of a route that chooses by hash itself.
     pub(super) fn of_route(
         findings: &mut Findings<'_>,

@@ -75,6 +75,7 @@ fn depth(route: &Route) -> usize {
             .max()
             .unwrap_or(0),
         Route::Failover { children, .. } => children.iter().map(depth).max().unwrap_or(0),
+        Route::Choose(choose) => choose.children().into_iter().map(depth).max().unwrap_or(0),
         Route::WarmUp { cold, warm, .. } => depth(cold).max(depth(warm)),
         Route::BigValue { child, .. } => depth(child),
     };

@@ -237,15 +237,17 @@ fn every_key_of_the_schema_is_read() {
                     ("[pools.a]\ndiscover = \"a\"\n[pools.a.membership]\n", "")
                 }
                 "an entry of `servers` as a table" => ("[pools.a]\nservers = [{", "}]"),
-                "a route with `type = \"prefix\"`" => ("route = { type = \"prefix\",", "}"),
-                "a route with `type = \"failover\"`" => ("route = { type = \"failover\",", "}"),
-                "a route with `type = \"warm-up\"`" => ("route = { type = \"warm-up\",", "}"),
-                "a route with `type = \"big-value\"`" => ("route = { type = \"big-value\",", "}"),
                 "[pools.NAME]" if key.name == "membership" => ("[pools.a]\ndiscover = \"a\"\n", ""),
                 "[pools.NAME]" => ("[pools.a]\n", ""),
                 "[pools.NAME.tko]" => ("[pools.a.tko]\n", ""),
                 "[pools.NAME.queue]" => ("[pools.a.queue]\n", ""),
                 heading => (heading, ""),
+            };
+            let kind = section.heading.split('"').nth(1);
+            let of_route = kind.map(|kind| format!("route = {{ type = \"{kind}\","));
+            let (before, after) = match &of_route {
+                Some(before) => (before.as_str(), "}"),
+                None => (before, after),
             };
             let before = if before.starts_with('[') {
                 format!("{before}\n")

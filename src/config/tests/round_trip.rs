@@ -140,6 +140,77 @@ prop_compose! {
     }
 }
 
+/// Routes that decide without a reply, over these.
+fn choose(inner: impl Strategy<Value = Route> + Clone + 'static) -> impl Strategy<Value = Choose> {
+    let boxed = inner.clone().prop_map(Box::new);
+    let children = vec(inner.clone(), 1..4);
+    let results: Vec<&'static ErrorResult> = ErrorResult::ALL.iter().collect();
+    let error = (
+        "[ -~é]{0,9}",
+        proptest::sample::select(results),
+        any::<bool>(),
+    );
+    let weighted = vec((inner.clone(), 0.0f64..=1.0), 1..4);
+    let named = proptest::collection::btree_map("[!-~é]{1,4}", inner.clone(), 1..4);
+    let operations = proptest::sample::subsequence(Requests::all(), 1..=4);
+    let operations = (operations, vec(inner, 4));
+    prop_oneof![
+        Just(Choose::Null),
+        error.prop_map(|(message, result, shown)| Choose::Error {
+            message,
+            result,
+            shown
+        }),
+        (children.clone(), placement()).prop_map(|(children, placement)| Choose::Hash {
+            children,
+            placement,
+            weights: Vec::new(),
+            names: Vec::new(),
+        }),
+        (weighted, "[a-z\"]{0,4}").prop_map(|(children, salt)| {
+            let (children, weights) = children.into_iter().unzip();
+            let placement = Placement {
+                salt,
+                ..Placement::of(Distribution::WeightedCh3)
+            };
+            Choose::Hash {
+                children,
+                placement,
+                weights,
+                names: Vec::new(),
+            }
+        }),
+        named.prop_map(|children| {
+            let (names, children) = children.into_iter().unzip();
+            Choose::Hash {
+                children,
+                placement: Placement::of(Distribution::Rendezvous),
+                weights: Vec::new(),
+                names,
+            }
+        }),
+        children
+            .clone()
+            .prop_map(|children| Choose::Random { children }),
+        (children, "[a-z]{0,3}").prop_map(|(children, salt)| Choose::Host { children, salt }),
+        (operations, option::of(boxed.clone())).prop_map(|((requests, routes), default)| {
+            Choose::Operation {
+                default,
+                operations: requests.into_iter().zip(routes).collect(),
+            }
+        }),
+        (boxed.clone(), 0u32..=2_592_000, any::<bool>()).prop_map(|(child, exptime, at_most)| {
+            Choose::Exptime {
+                child,
+                exptime,
+                at_most,
+            }
+        }),
+        (boxed, vec("[!-~é]{0,4}", 0..3))
+            .prop_map(|(child, prefixes)| Choose::HashStop { child, prefixes }),
+    ]
+}
+
 /// Routes over pools that the caller reduces to those there are.
 fn route() -> impl Strategy<Value = Route> {
     let leaf = (0usize..5).prop_map(Route::Pool);
@@ -149,6 +220,7 @@ fn route() -> impl Strategy<Value = Route> {
         let prefix = "[!-~é]{1,6}".prop_map(String::into_bytes);
         let prefixes = proptest::collection::btree_map(prefix, inner.clone(), 1..4);
         prop_oneof![
+            choose(inner.clone()).prop_map(Route::Choose),
             (vec(inner.clone(), 1..4), on)
                 .prop_map(|(children, on)| Route::Failover { children, on }),
             (prefixes, boxed.clone()).prop_map(|(prefixes, default)| Route::Prefix {
@@ -184,6 +256,7 @@ fn route() -> impl Strategy<Value = Route> {
 fn fit(route: Route, pools: usize) -> Route {
     match route {
         Route::Pool(index) => Route::Pool(index % pools),
+        Route::Choose(choose) => Route::Choose(choose.map(|child| fit(child, pools))),
         Route::Prefix { prefixes, default } => Route::Prefix {
             prefixes: prefixes
                 .into_iter()

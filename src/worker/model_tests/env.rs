@@ -122,6 +122,7 @@ impl Env {
                     todo.extend([&**cold, &**warm]);
                 }
                 Route::BigValue { child, .. } => todo.push(child),
+                Route::Choose(choose) => todo.extend(choose.children()),
             }
         }
         (pools, decides)

@@ -7,10 +7,7 @@ pub(super) const TYPES: &[Type] = &[
     ("AllInitialRoute", only_child),
     ("AllMajorityRoute", only_child),
     ("AllSyncRoute", only_child),
-    ("HostIdRoute", only_child),
     ("LatestRoute", only_child),
-    ("LoadBalancerRoute", only_child),
-    ("RandomRoute", only_child),
 ];
 
 fn only_child(builder: &mut Builder<'_, '_>, spec: &Spec<'_>) -> Option<Vec<Handle>> {

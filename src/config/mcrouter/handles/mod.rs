@@ -8,6 +8,7 @@
 //! A handle here is a [`Route`] or a single server, which only a few types take as it is; for all others it becomes
 //! a pool of one server.
 
+mod choose;
 mod collections;
 mod failover;
 mod fill;
@@ -375,6 +376,7 @@ impl<'v> Spec<'v> {
 fn types() -> impl Iterator<Item = &'static Type> {
     [
         pool::TYPES,
+        choose::TYPES,
         collections::TYPES,
         failover::TYPES,
         fill::TYPES,
@@ -414,6 +416,7 @@ fn weigh(handle: &Handle) -> usize {
                     + nodes(default)
             }
             Route::Failover { children, .. } => children.iter().map(nodes).sum(),
+            Route::Choose(choose) => choose.children().into_iter().map(nodes).sum(),
             Route::WarmUp { cold, warm, .. } => nodes(cold) + nodes(warm),
             Route::BigValue { child, .. } => nodes(child),
         }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::super::super::{Pool, Route, Server};
+use super::super::super::{Choose, Pool, Route, Server, ServerAddr};
 use super::super::placement::{Spread, Wish};
 use super::super::pools::Read;
 use super::super::value::{Kind, Place, Value};
@@ -90,17 +90,37 @@ impl Builder<'_, '_> {
         if children.len() == 1 {
             return children.pop();
         }
+        let wish = match spec.arg.as_map() {
+            Some(map) => Wish::of_route(self.findings, map, spec.at)?,
+            None => Wish::new(self.findings, None, None, None, spec.at)?,
+        };
+        self.hash_over(spec, children, &wish)
+    }
+
+    /// A hash over at least two children. Servers that are talked to alike make a pool.
+    pub(super) fn hash_over(
+        &mut self,
+        spec: &Spec<'_>,
+        children: Vec<Handle>,
+        wish: &Wish<'_>,
+    ) -> Option<Handle> {
         let mut first: Option<Rc<Read>> = None;
+        let timeouts = |pool: &Pool| (pool.timeout, pool.connect_timeout);
+        let are_alike = children.iter().all(|child| match child {
+            Handle::Server { pool, .. } => {
+                let known = first.get_or_insert_with(|| pool.clone());
+                timeouts(&known.pool) == timeouts(&pool.pool)
+            }
+            Handle::Route(_) => false,
+        });
+        let Some(pool) = first.filter(|_| are_alike) else {
+            return self.hash_of_routes(spec, children, wish);
+        };
         let mut servers: Vec<(Server, Place)> = Vec::new();
         for child in children {
             let Handle::Server { pool, index } = child else {
-                return self.later(spec.at, "HashRoute over anything but the servers of pools");
+                continue;
             };
-            let known = first.get_or_insert_with(|| pool.clone());
-            let timeouts = |pool: &Pool| (pool.timeout, pool.connect_timeout);
-            if timeouts(&known.pool) != timeouts(&pool.pool) {
-                return self.later(spec.at, "HashRoute over pools with different timeouts");
-            }
             if let Some((server, at)) = pool.servers.get(index) {
                 let mut server = server.clone();
                 let mut times = 1;
@@ -111,14 +131,37 @@ impl Builder<'_, '_> {
                 servers.push((server, *at));
             }
         }
-        let wish = match spec.arg.as_map() {
-            Some(map) => Wish::of_route(self.findings, map, spec.at)?,
-            None => Wish::new(self.findings, None, None, None, spec.at)?,
-        };
         let spread = wish.spread(self.findings, &servers)?;
-        let pool = first?;
         let index = self.add_pool(&pool, &pool.name, spread);
         Some(Handle::Route(Route::Pool(index)))
+    }
+
+    /// A hash over anything. Children are known by their places, or by their tags.
+    fn hash_of_routes(
+        &mut self,
+        spec: &Spec<'_>,
+        children: Vec<Handle>,
+        wish: &Wish<'_>,
+    ) -> Option<Handle> {
+        let places = (0..children.len()).map(|index| {
+            let mut place = Server::new(ServerAddr::Unix(format!("/{index}").into()));
+            place.name = index.to_string();
+            (place, spec.at)
+        });
+        let places: Vec<(Server, Place)> = places.collect();
+        let spread = wish.spread(self.findings, &places)?;
+        let is_tagged = spread.placement.distribution == crate::hash::Distribution::Rendezvous;
+        let is_weighted = spread.servers.iter().any(|one| one.weight.is_some());
+        // A missing weight is a half.
+        let weights = spread.servers.iter().map(|one| one.weight.unwrap_or(0.5));
+        let names = spread.servers.iter().map(|one| one.name.clone());
+        let children = children.into_iter().map(|child| self.as_route(child));
+        Some(Handle::Route(Route::Choose(Choose::Hash {
+            children: children.collect(),
+            weights: weights.take_while(|_| is_weighted).collect(),
+            names: names.take_while(|_| is_tagged).collect(),
+            placement: spread.placement.clone(),
+        })))
     }
 
     /// The route to a handle; a single server becomes a pool.

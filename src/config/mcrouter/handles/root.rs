@@ -1,7 +1,7 @@
 //! The root of a routing prefix, where alone a PrefixSelectorRoute may stand.
 
-use super::super::super::Route;
 use super::super::super::diagnostics::quoted;
+use super::super::super::{Choose, ErrorResult, Route};
 use super::super::value::{Kind, Map, Value};
 use super::Builder;
 
@@ -73,7 +73,15 @@ impl Builder<'_, '_> {
             Some(wildcard) => Some(self.route(wildcard)?),
         };
         let Some(default) = everything.or(wildcard) else {
-            return self.later(value.at, "a PrefixSelectorRoute without `wildcard`");
+            return is_good.then(|| {
+                // mcrouter's words, which clients see whether failed gets are misses or not.
+                let default = Box::new(Route::Choose(Choose::Error {
+                    message: "RootRoute: No rh found".to_owned(),
+                    result: ErrorResult::DEFAULT,
+                    shown: true,
+                }));
+                Route::Prefix { prefixes, default }
+            });
         };
         if !is_good {
             return None;

@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 /// An id of this host that is the same at each start; 0 if it has no address.
-pub(super) fn id() -> u32 {
+pub(in super::super) fn id() -> u32 {
     // Addresses that documentation may use: nobody is asked, only the way there is looked up.
     let targets = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
     let own = targets.into_iter().find_map(|(from, to)| {

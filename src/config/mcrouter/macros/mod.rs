@@ -18,6 +18,7 @@ mod collections;
 mod definitions;
 mod forms;
 mod host;
+pub(super) use host::id as host_id;
 mod logic;
 mod text;
 

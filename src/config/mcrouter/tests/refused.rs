@@ -63,12 +63,9 @@ fn parameters_that_would_change_something_are_refused() {
             "FailoverWithExptimeRoute",
         ),
         (format!(r#"{{"type": "AllSyncRoute", {two}}}"#), "AllSyncRoute"),
-        (r#""RandomRoute|Pool|A""#.to_owned(), "RandomRoute"),
+        (r#"{"type": "LoadBalancerRoute", "children": "Pool|A", "failover_count": 2}"#.to_owned(), "`failover_count`"),
+        (r#"{"type": "ModifyExptimeRoute", "target": "PoolRoute|A", "exptime": -1}"#.to_owned(), "an `exptime`"),
         (r#"{"type": "AllFastestRoute", "children": ""}"#.to_owned(), "AllFastestRoute without children"),
-        (
-            r#"{"type": "OperationSelectorRoute", "default_policy": "PoolRoute|A", "operation_policies": {"get": "PoolRoute|B"}}"#.to_owned(),
-            "OperationSelectorRoute",
-        ),
         (
             r#"{"type": "WarmUpRoute", "cold": "PoolRoute|A", "warm": "PoolRoute|B", "exptime": 9999999}"#.to_owned(),
             "an `exptime`",
@@ -81,7 +78,6 @@ fn parameters_that_would_change_something_are_refused() {
             r#"{"type": "BigValueRoute", "target": "PoolRoute|A", "split_threshold": 10, "batch_size": 1}"#.to_owned(),
             "a `split_threshold`",
         ),
-        (r#"{"type": "PrefixSelectorRoute", "policies": {"a": "PoolRoute|A"}}"#.to_owned(), "without `wildcard`"),
         (
             r#"{"type": "PrefixSelectorRoute", "policies": {"a|": "PoolRoute|A"}, "wildcard": "PoolRoute|B"}"#.to_owned(),
             "beginning of a hash stop",
@@ -116,6 +112,55 @@ fn mistakes_are_called_mistakes() {
             "unknown route handle \"PrefixSelectorRoute\"",
         ),
         (r#"{"type": "SRRoute"}"#, "only Meta has"),
+        (r#""OperationSelectorRoute""#, "`default_policy` is missing"),
+        (
+            r#"{"type": "OperationSelectorRoute", "operation_policies": {"gett": "PoolRoute|A"}}"#,
+            "unknown operation \"gett\"",
+        ),
+        (
+            r#"{"type": "OperationSelectorRoute", "operation_policies": {"get_like": "PoolRoute|A"}}"#,
+            "unknown operation \"get_like\"",
+        ),
+        (
+            r#"{"type": "RoutingGroupRoute", "routing_group_policies": {"get": "PoolRoute|A"}}"#,
+            "unknown operation \"get\"",
+        ),
+        (
+            r#"{"type": "ErrorRoute", "result": "mc_res_found"}"#,
+            "\"mc_res_found\" is not a valid error result",
+        ),
+        (
+            r#"{"type": "ErrorRoute", "response": 1}"#,
+            "`response` must be a text",
+        ),
+        (
+            r#"{"type": "HashRoute", "children": ["PoolRoute|A", "PoolRoute|B"], "hash_func": "Ch4"}"#,
+            "unknown hash function",
+        ),
+        (
+            r#"{"type": "HashRoute", "children": ["PoolRoute|A", "PoolRoute|B"], "hash_func": "Rendezvous"}"#,
+            "need a list `tags`",
+        ),
+        (
+            r#"{"type": "ModifyExptimeRoute", "target": "PoolRoute|A", "exptime": 5, "action": "max"}"#,
+            "`action` is",
+        ),
+        (
+            r#"{"type": "ModifyExptimeRoute", "target": "PoolRoute|A"}"#,
+            "a whole number `exptime`",
+        ),
+        (
+            r#"{"type": "LoadBalancerRoute", "children": "Pool|A", "algorithm": "x"}"#,
+            "unknown load balancing algorithm",
+        ),
+        (
+            r#"{"type": "KeyParseRoute", "target": "PoolRoute|A", "num_routing_parts": 0}"#,
+            "from 1 on",
+        ),
+        (
+            r#"{"type": "HashStopAllowListRoute", "target": "PoolRoute|A"}"#,
+            "a list `prefixes`",
+        ),
         (
             r#"{"type": "BigValueRoute", "target": "PoolRoute|A"}"#,
             "needs a whole number `split_threshold`",
@@ -179,7 +224,7 @@ fn mistakes_are_called_mistakes() {
 fn all_mistakes_are_found_in_one_run() {
     let text = r#"{
         "pools": {"A": {"servers": ["h", "h:1"], "protocol": "caret"}},
-        "route": {"type": "FailoverRoute", "failover_tag": true, "children": ["PoolRoute|A", "PoolRoute|B", "NullRoute"]}
+        "route": {"type": "FailoverRoute", "failover_tag": true, "children": ["PoolRoute|A", "PoolRoute|B", "StagingRoute"]}
     }"#;
     let errors = with(&Settings::default(), text).unwrap_err();
     assert!(errors.count() >= 4, "{errors}");

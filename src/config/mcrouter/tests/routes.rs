@@ -1,7 +1,8 @@
 //! What handles become.
 
 use super::*;
-use crate::config::FailoverOn;
+use crate::config::{Choose, ErrorResult, FailoverOn, Requests};
+use crate::protocol::operation::{Group, Operation};
 
 fn failover(children: Vec<Route>) -> Route {
     Route::Failover {
@@ -110,8 +111,6 @@ fn a_hash_over_lists_is_one_pool() {
         bad_route(r#""HashRoute|Pool|A""#.replace("Pool|A", "PoolRoute|Z").as_str())
             .contains("there is no pool \"Z\"")
     );
-    let mixed = r#"{"type": "HashRoute", "children": ["Pool|A", "PoolRoute|B"]}"#;
-    assert!(bad_route(mixed).contains("not supported yet"));
 }
 
 #[test]
@@ -227,4 +226,204 @@ fn what_is_different_is_said_once() {
     assert!(!said(&disabled, r#""PoolRoute|A""#).contains("spool"));
     let warm = r#"{"type": "WarmUpRoute", "cold": "PoolRoute|A", "warm": "PoolRoute|B"}"#;
     assert!(said(&settings, warm).contains("gets"));
+}
+
+fn choose(text: &str) -> (Choose, Config) {
+    match route(text) {
+        (Route::Choose(choose), config) => (choose, config),
+        (other, _) => panic!("{text}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_hash_over_anything() {
+    let text = r#"{"type": "HashRoute", "children": ["Pool|C", "PoolRoute|B", "NullRoute"]}"#;
+    let (hash, config) = choose(text);
+    assert_eq!(names(&config), ["B", "C.0"]);
+    let Choose::Hash {
+        children,
+        placement,
+        weights,
+        names,
+    } = hash
+    else {
+        panic!()
+    };
+    let null = Route::Choose(Choose::Null);
+    assert_eq!(children, [Route::Pool(1), Route::Pool(0), null]);
+    assert_eq!(placement.distribution, Distribution::Ch3);
+    assert!(placement.stop && weights.is_empty() && names.is_empty());
+    for (function, distribution) in [
+        (r#""Crc32", "salt": "x""#, Distribution::Crc32),
+        (r#""ConstShard""#, Distribution::ConstShard),
+        (
+            r#""WeightedCh3", "weights": [1]"#,
+            Distribution::WeightedCh3,
+        ),
+        (
+            r#""Rendezvous", "tags": ["t", "u"]"#,
+            Distribution::Rendezvous,
+        ),
+        (
+            r#""WeightedRendezvous", "tags": ["t", "u"], "weights": [3, 1]"#,
+            Distribution::Rendezvous,
+        ),
+    ] {
+        let text = format!(
+            r#"{{"type": "HashRoute", "children": ["PoolRoute|A", "PoolRoute|B"], "hash_func": {function}}}"#
+        );
+        let (
+            Choose::Hash {
+                placement,
+                weights,
+                names,
+                ..
+            },
+            _,
+        ) = choose(&text)
+        else {
+            panic!()
+        };
+        assert_eq!(placement.distribution, distribution);
+        assert_eq!(
+            placement.salt.is_empty(),
+            distribution != Distribution::Crc32
+        );
+        match function.contains("tags") {
+            true => assert_eq!(names, ["t", "u"]),
+            false => assert!(names.is_empty()),
+        }
+        let want: &[f64] = match (distribution, function.contains("[3, 1]")) {
+            (Distribution::WeightedCh3, _) => &[1.0, 0.5],
+            (_, true) => &[3.0, 1.0],
+            _ => &[],
+        };
+        assert_eq!(weights, want, "{function}");
+    }
+}
+
+#[test]
+fn collections_without_a_choice_are_what_is_left() {
+    for kind in ["RandomRoute", "HostIdRoute", "LoadBalancerRoute"] {
+        let none = format!(r#"{{"type": "{kind}", "children": ""}}"#);
+        let text = format!(r#"{{"type": "FailoverRoute", "children": ["PoolRoute|A", {none}]}}"#);
+        let want = failover(vec![Route::Pool(0), Route::Choose(Choose::Null)]);
+        assert_eq!(route(&text).0, want, "{kind}");
+        assert_eq!(route(&format!("\"{kind}|PoolRoute|A\"")).0, Route::Pool(0));
+    }
+}
+
+#[test]
+fn collections_with_a_choice() {
+    let two = r#""children": ["PoolRoute|A", "PoolRoute|B"]"#;
+    let both = vec![Route::Pool(0), Route::Pool(1)];
+    let random = Choose::Random {
+        children: both.clone(),
+    };
+    let text = format!(r#"{{"type": "RandomRoute", {two}}}"#);
+    assert_eq!(choose(&text).0, random);
+    let text = format!(
+        r#"{{"type": "LoadBalancerRoute", {two}, "algorithm": "two-random-choices", "load_ttl_ms": 5}}"#
+    );
+    assert_eq!(choose(&text).0, random);
+    let text = format!(r#"{{"type": "HostIdRoute", {two}, "salt": "s"}}"#);
+    let host = Choose::Host {
+        children: both.clone(),
+        salt: "s".to_owned(),
+    };
+    assert_eq!(choose(&text).0, host);
+    let text =
+        format!(r#"{{"type": "LoadBalancerRoute", {two}, "salt": "s", "failover_count": 1}}"#);
+    let (
+        Choose::Hash {
+            children,
+            placement,
+            ..
+        },
+        _,
+    ) = choose(&text)
+    else {
+        panic!()
+    };
+    assert_eq!((children, placement.salt.as_str()), (both, "s"));
+    assert_eq!(placement.distribution, Distribution::Ch3);
+}
+
+#[test]
+fn routes_by_what_a_request_does() {
+    let text = r#"{"type": "OperationSelectorRoute", "default_policy": "PoolRoute|A",
+        "operation_policies": {"delete": "NullRoute", "get": "PoolRoute|B", "lease-get": "PoolRoute|C"}}"#;
+    let (made, config) = choose(text);
+    let want = Choose::Operation {
+        default: Some(Box::new(Route::Pool(0))),
+        operations: vec![
+            (
+                Requests::One(Operation::Delete),
+                Route::Choose(Choose::Null),
+            ),
+            (Requests::One(Operation::Get), Route::Pool(1)),
+        ],
+    };
+    assert_eq!(made, want);
+    assert_eq!(config.pools.len(), 3);
+    let text = r#"{"type": "RoutingGroupRoute", "routing_group_policies": {"update_like": "PoolRoute|A"}}"#;
+    let want = Choose::Operation {
+        default: None,
+        operations: vec![(Requests::Group(Group::UpdateLike), Route::Pool(0))],
+    };
+    assert_eq!(choose(text).0, want);
+}
+
+#[test]
+fn errors_with_their_results() {
+    let error = |message: &str, result: &str, shown| Choose::Error {
+        message: message.to_owned(),
+        result: ErrorResult::of(result).unwrap(),
+        shown,
+    };
+    for (text, want) in [
+        ("\"ErrorRoute\"", error("", "local_error", false)),
+        ("\"ErrorRoute|a|b\"", error("a|b", "local_error", false)),
+        (
+            r#"{"type": "ErrorRoute", "response": "x", "result": "mc_res_busy", "enable_logging": false}"#,
+            error("x", "busy", false),
+        ),
+    ] {
+        let text = format!(r#"{{"type": "FailoverRoute", "children": ["PoolRoute|A", {text}]}}"#);
+        let want = failover(vec![Route::Pool(0), Route::Choose(want)]);
+        assert_eq!(route(&text).0, want);
+    }
+    let text = r#"{"type": "PrefixSelectorRoute", "policies": {"a": "PoolRoute|A"}}"#;
+    let Route::Prefix { default, .. } = route(text).0 else {
+        panic!()
+    };
+    let want = error("RootRoute: No rh found", "local_error", true);
+    assert_eq!(*default, Route::Choose(want));
+}
+
+#[test]
+fn changes_and_conditions() {
+    let child = Box::new(Route::Pool(0));
+    let exptime = |exptime, at_most| Choose::Exptime {
+        child: child.clone(),
+        exptime,
+        at_most,
+    };
+    for (fields, want) in [
+        ("\"exptime\": 0", exptime(0, false)),
+        ("\"exptime\": 9, \"action\": \"min\"", exptime(9, true)),
+    ] {
+        let text =
+            format!(r#"{{"type": "ModifyExptimeRoute", "target": "PoolRoute|A", {fields}}}"#);
+        assert_eq!(choose(&text).0, want);
+    }
+    let text =
+        r#"{"type": "HashStopAllowListRoute", "target": "PoolRoute|A", "prefixes": ["a", "b"]}"#;
+    let want = Choose::HashStop {
+        child,
+        prefixes: vec!["a".to_owned(), "b".to_owned()],
+    };
+    assert_eq!(choose(text).0, want);
+    let text = r#"{"type": "KeyParseRoute", "target": "PoolRoute|A", "num_routing_parts": 2, "delimiter": ":"}"#;
+    assert_eq!(route(text).0, Route::Pool(0), "nothing here looks at it");
 }
