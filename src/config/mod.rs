@@ -13,6 +13,7 @@
 
 mod address;
 mod choose;
+mod choose_show;
 mod diagnostics;
 mod discover;
 pub mod mcrouter;
@@ -35,7 +36,7 @@ use std::time::Duration;
 
 pub use self::toml::{parse, parse_bytes};
 pub use address::{AddressError, DEFAULT_SOCKET_MODE, Listen, ServerAddr};
-pub use choose::{Choose, ErrorResult, Requests};
+pub use choose::{Choose, ErrorResult, Rate, Rates, Requests};
 pub use diagnostics::{Diagnostic, Errors, MAX_SHOWN, Severity, Warning};
 pub use discover::{Discover, Dns, IdentityWish, Membership, Source};
 pub use ordinals::{MAX_ORDINALS, Ordinals, OrdinalsError, is_host_name};

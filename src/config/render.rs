@@ -267,7 +267,7 @@ fn route(config: &Config, node: &Route) -> String {
             let on = list(on.iter().map(|reason| quoted(reason.name())));
             format!("{{ type = \"failover\", children = {children}, on = {on} }}")
         }
-        Route::Choose(choose) => super::choose::render(choose, |child| route(config, child)),
+        Route::Choose(choose) => super::choose_show::render(choose, |child| route(config, child)),
         Route::WarmUp {
             cold,
             warm,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use ::toml::de::DeValue;
 
-use super::super::choose::{Choose, ErrorResult, MAX_MESSAGE, Requests, is_message};
+use super::super::choose::{Choose, ErrorResult, MAX_MESSAGE, Rate, Rates, Requests, is_message};
 use super::super::diagnostics::Report;
 use super::super::pools::weight;
 use super::super::read::{Entry, Table, entries};
@@ -13,7 +13,7 @@ use super::super::{Route, placement};
 use super::{Reader, exptime};
 
 /// Their types.
-pub(super) const TYPES: [(&str, &Section); 8] = [
+pub(super) const TYPES: [(&str, &Section); 9] = [
     ("null", &schema::ROUTE_NULL),
     ("error", &schema::ROUTE_ERROR),
     ("hash", &schema::ROUTE_HASH),
@@ -21,6 +21,7 @@ pub(super) const TYPES: [(&str, &Section); 8] = [
     ("host", &schema::ROUTE_HOST),
     ("operation", &schema::ROUTE_OPERATION),
     ("exptime", &schema::ROUTE_EXPTIME),
+    ("rate-limit", &schema::ROUTE_RATE_LIMIT),
     ("hash-stop", &schema::ROUTE_HASH_STOP),
 ];
 
@@ -49,6 +50,7 @@ impl Reader<'_> {
                 Choose::Host { children, salt }
             }
             "operation" => self.operation(report, table, depth)?,
+            "rate-limit" => self.rate_limit(report, table, depth)?,
             "exptime" => self.exptime(report, table, depth)?,
             _ => self.hash_stop(report, table, depth)?,
         };
@@ -188,6 +190,38 @@ impl Reader<'_> {
         })
     }
 
+    fn rate_limit(
+        &mut self,
+        report: &mut Report<'_>,
+        table: &Table<'_, '_>,
+        depth: usize,
+    ) -> Option<Choose> {
+        let child = self.child(report, table, depth);
+        let fallback = match table.get("fallback") {
+            Some(entry) => Some(Box::new(self.route(report, &entry, depth + 1)?)),
+            None => None,
+        };
+        let gets = rate(report, table, "gets_rate", "gets_burst")?;
+        let sets = rate(report, table, "sets_rate", "sets_burst")?;
+        let deletes = rate(report, table, "deletes_rate", "deletes_burst")?;
+        let rates = Rates {
+            gets,
+            sets,
+            deletes,
+        };
+        if rates == Rates::default() {
+            report
+                .error(table.place.clone(), "a rate-limit route without a rate")
+                .label("add sets_rate = 1000");
+            return None;
+        }
+        Some(Choose::RateLimit {
+            child: child?,
+            rates,
+            fallback,
+        })
+    }
+
     fn hash_stop(
         &mut self,
         report: &mut Report<'_>,
@@ -231,6 +265,40 @@ fn error(report: &mut Report<'_>, table: &Table<'_, '_>) -> Option<Choose> {
         result,
         shown,
     })
+}
+
+/// One rate, if it is there; `None` after an error.
+fn rate(
+    report: &mut Report<'_>,
+    table: &Table<'_, '_>,
+    rate: &str,
+    burst: &str,
+) -> Option<Option<Rate>> {
+    let mut number = |name: &str| {
+        let Some(entry) = table.get(name) else {
+            return Some(None);
+        };
+        let number = weight(report, &entry)?;
+        if !(1e-6..=1e9).contains(&number) {
+            report
+                .error(entry.place(), format!("`{name}` is out of range"))
+                .label("more than 0, at most 1000000000");
+            return None;
+        }
+        Some(Some((number, entry.place())))
+    };
+    let (rate, burst) = (number(rate)?, number(burst)?);
+    match (rate, burst) {
+        (Some((rate, _)), burst) => {
+            let burst = burst.map_or(rate, |(burst, _)| burst);
+            Some(Some(Rate { rate, burst }))
+        }
+        (None, None) => Some(None),
+        (None, Some((_, place))) => {
+            report.error(place, "a burst without its rate");
+            None
+        }
+    }
 }
 
 /// A list of something; empty if it is not there, `None` after an error.

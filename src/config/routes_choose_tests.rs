@@ -105,6 +105,15 @@ fn mistakes_are_told() {
             "{ type = \"exptime\", child = \"a\", exptime = 1, action = \"max\" }",
             "it can be: set, min",
         ),
+        ("{ type = \"rate-limit\", child = \"a\" }", "without a rate"),
+        (
+            "{ type = \"rate-limit\", child = \"a\", gets_burst = 5 }",
+            "a burst without its rate",
+        ),
+        (
+            "{ type = \"rate-limit\", child = \"a\", gets_rate = 0 }",
+            "out of range",
+        ),
         (
             "{ type = \"hash-stop\", child = \"a\" }",
             "`prefixes` is missing",

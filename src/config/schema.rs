@@ -735,6 +735,7 @@ pub const SECTIONS: &[Section] = &[
     ROUTE_NULL,
     ROUTE_ERROR,
     ROUTE_EXPTIME,
+    ROUTE_RATE_LIMIT,
     ROUTE_HASH_STOP,
     LIMITS,
     LOG,

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
+use super::rate::Limit;
 use super::tree::{Node, NodeId, Reason};
 use crate::config::{Choose, FailoverOn, Requests, Route};
 use crate::hash::Selector;
@@ -199,6 +200,18 @@ pub(super) fn add(
                 (true, exptime) => Node::Shorten { child, exptime },
                 (false, exptime) => Node::Exptime { child, exptime },
             }
+        }
+        Choose::RateLimit {
+            child,
+            rates,
+            fallback,
+        } => {
+            let child = add(child, nodes);
+            let over = match fallback {
+                Some(fallback) => add(fallback, nodes),
+                None => push(Node::Own(Own::Nothing), nodes),
+            };
+            Node::Limit(Arc::new(Limit::new(child, over, rates)))
         }
         Choose::HashStop { child, prefixes } => {
             let child = add(child, nodes);

@@ -95,6 +95,8 @@ pub struct Plan {
     joined: bool,
     /// What the request does.
     operation: Operation,
+    /// When it began.
+    now: u64,
     /// Whether there was ever a level of a node that changes times to live.
     retimed: bool,
     /// The gutter that an update has just not come to.
@@ -102,10 +104,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// For a request that does this.
-    pub fn of(operation: Operation) -> Plan {
+    /// For a request that does this; `now` in microseconds since the process began.
+    pub fn of(operation: Operation, now: u64) -> Plan {
         Plan {
             operation,
+            now,
             ..Plan::default()
         }
     }
@@ -187,6 +190,7 @@ impl Plan {
                         (Node::Operations(operations), _) => {
                             (operations.child(self.operation)?, false)
                         }
+                        (Node::Limit(limit), _) => (limit.way(self.operation, self.now), false),
                         (Node::Own(_), _) => return Some(Target::Own(node)),
                         (Node::Moving { .. }, Sort::Update { .. }) => {
                             return Some(Target::Move(node));

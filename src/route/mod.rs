@@ -8,4 +8,5 @@ pub mod choose;
 pub mod compile;
 pub mod exec;
 pub mod moved;
+pub mod rate;
 pub mod tree;

@@ -4,8 +4,11 @@
 //! Nodes that decide on a reply (failover, warm-up, big values) need a frame while the request is under way;
 //! see [`super::exec`].
 
+use std::sync::Arc;
+
 use super::choose::{Choice, Operations, Own};
 use super::moved::MovedKeys;
+use super::rate::Limit;
 
 /// A node's place in the tree.
 pub type NodeId = u32;
@@ -82,6 +85,8 @@ pub enum Node {
     Choose(Choice),
     /// By what the request does.
     Operations(Operations),
+    /// By how many have passed already; shared, for that is counted.
+    Limit(Arc<Limit>),
     /// Answered without a server.
     Own(Own),
     /// What is stored or touched below lives so many seconds; 0 is for ever.
@@ -158,6 +163,15 @@ impl Tree {
     /// Whether there is a node that stores values in parts.
     pub fn splits(&self) -> bool {
         self.splits
+    }
+
+    /// Its limits of rates begin, unless they have begun; `now` in microseconds since the process did.
+    pub fn begin(&self, now: u64) {
+        for node in &self.nodes {
+            if let Node::Limit(limit) = node {
+                limit.begin(now);
+            }
+        }
     }
 
     /// The node with this id.

@@ -127,6 +127,7 @@ impl Core {
             }
         }
         self.replies.miss_on_get_errors = snapshot.settings.miss_on_get_errors;
+        snapshot.tree.begin(self.now);
         self.routing = Arc::new(Routing {
             snapshot,
             destinations,

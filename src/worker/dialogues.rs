@@ -518,7 +518,7 @@ impl Core {
         let tree = &routing.snapshot.tree;
         let key = ask.what.key();
         let sort = ask.what.op().sort(key, tree.splits());
-        let mut plan = Plan::of(ask.what.op().operation());
+        let mut plan = Plan::of(ask.what.op().operation(), self.now);
         let only = running.destination;
         let target = match (only, tree.resolve_from(ask.from, key)) {
             (Some(_), _) | (None, Step::Nowhere) => None,

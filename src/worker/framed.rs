@@ -25,7 +25,7 @@ impl Core {
         let routing = Arc::clone(&self.routing);
         let tree = &routing.snapshot.tree;
         let sort = op.sort(key, tree.splits());
-        let mut plan = Plan::of(op.operation());
+        let mut plan = Plan::of(op.operation(), self.now);
         let Some(target) = plan.start(tree, node, key, sort) else {
             return self.fail(to, ErrorKind::NoServer);
         };
@@ -163,7 +163,7 @@ impl Core {
         let (key, sort) = (what.key(), Sort::Update { len: 0 });
         let mut nodes = vec![*node];
         while let Some(node) = nodes.pop() {
-            match Plan::of(Operation::Delete).start(tree, node, key, sort) {
+            match Plan::of(Operation::Delete, self.now).start(tree, node, key, sort) {
                 // Should it fail: what is there does not live long.
                 Some(Target::Pool(pool)) => {
                     let _ = self.send_retained(routing, pool, Ticket::NOBODY, what);

@@ -210,3 +210,50 @@ pub const ROUTE_HASH_STOP: Section = Section {
         ),
     ],
 };
+
+/// A route that limits rates.
+pub const ROUTE_RATE_LIMIT: Section = Section {
+    heading: "a route with `type = \"rate-limit\"`",
+    within: "in a rate-limit route",
+    keys: &[
+        key(
+            "type",
+            "\"rate-limit\"",
+            "required",
+            "Lets so many requests pass in a second, for the whole process. `incr`, `decr` and `touch` always pass.",
+        ),
+        CHILD,
+        key(
+            "gets_rate",
+            "number",
+            "none",
+            "Gets in a second; each key is one.",
+        ),
+        key(
+            "gets_burst",
+            "number",
+            "`gets_rate`",
+            "How many of what has not been used are saved up. Nothing is at the start.",
+        ),
+        key("sets_rate", "number", "none", "Updates in a second."),
+        key(
+            "sets_burst",
+            "number",
+            "`sets_rate`",
+            "The same for updates.",
+        ),
+        key("deletes_rate", "number", "none", "Deletions in a second."),
+        key(
+            "deletes_burst",
+            "number",
+            "`deletes_rate`",
+            "The same for deletions.",
+        ),
+        key(
+            "fallback",
+            "route",
+            "none",
+            "Where the others go. Without it they are answered as by an empty cache: gets miss, nothing is stored or found.",
+        ),
+    ],
+};

@@ -140,6 +140,10 @@ prop_compose! {
     }
 }
 
+fn rate() -> impl Strategy<Value = Rate> {
+    (0.001f64..1e6, 0.001f64..1e6).prop_map(|(rate, burst)| Rate { rate, burst })
+}
+
 /// Routes that decide without a reply, over these.
 fn choose(inner: impl Strategy<Value = Route> + Clone + 'static) -> impl Strategy<Value = Choose> {
     let boxed = inner.clone().prop_map(Box::new);
@@ -206,6 +210,23 @@ fn choose(inner: impl Strategy<Value = Route> + Clone + 'static) -> impl Strateg
                 at_most,
             }
         }),
+        (
+            boxed.clone(),
+            (rate(), option::of(rate()), option::of(rate())),
+            option::of(boxed.clone())
+        )
+            .prop_map(|(child, (gets, sets, deletes), fallback)| {
+                let gets = Some(gets);
+                Choose::RateLimit {
+                    child,
+                    rates: Rates {
+                        gets,
+                        sets,
+                        deletes,
+                    },
+                    fallback,
+                }
+            }),
         (boxed, vec("[!-~é]{0,4}", 0..3))
             .prop_map(|(child, prefixes)| Choose::HashStop { child, prefixes }),
     ]

@@ -5,7 +5,7 @@
 
 use super::super::super::choose::is_message;
 use super::super::super::diagnostics::quoted;
-use super::super::super::{Choose, ErrorResult, Requests, Route};
+use super::super::super::{Choose, ErrorResult, Rate, Rates, Requests, Route};
 use super::super::placement::Wish;
 use super::super::value::{Kind, Map, Value};
 use super::{Builder, Handle, Spec, Type};
@@ -43,6 +43,11 @@ pub(super) const TYPES: &[Type] = &[
     }),
     ("HashStopAllowListRoute", |builder, spec| {
         builder.hash_stop(spec)
+    }),
+    ("RateLimitRoute", |builder, spec| {
+        builder
+            .rate_limit(spec)
+            .map(|route| vec![Handle::Route(route)])
     }),
     ("KeyParseRoute", |builder, spec| builder.key_parse(spec)),
 ];
@@ -241,6 +246,69 @@ impl Builder<'_, '_> {
             child,
             exptime,
             at_most,
+        }))
+    }
+
+    fn rate_limit(&mut self, spec: &Spec<'_>) -> Option<Route> {
+        let target = self.required(spec, "target");
+        let fallback = match spec.field("fallback") {
+            Some(value) => Some(self.route(value)?),
+            None => None,
+        };
+        let Some(rates) = spec.field("rates") else {
+            let message = "`rates` is missing in RateLimitRoute";
+            self.findings.error(spec.at, message);
+            return None;
+        };
+        self.limited(rates, target?, fallback)
+    }
+
+    /// A limit around a route. mcrouter has one for each of its threads.
+    pub(super) fn limited(
+        &mut self,
+        rates: &Value,
+        child: Route,
+        fallback: Option<Route>,
+    ) -> Option<Route> {
+        let Some(map) = rates.as_map() else {
+            let message = format!("`rates` must be an object, not {}", rates.what());
+            self.findings.error(rates.at, message);
+            return None;
+        };
+        let threads = self.settings.base.workers.unwrap_or(1) as f64;
+        let mut read = |rate: &str, burst: &str| -> Option<Option<Rate>> {
+            let mut number = |name: &str| match map.get(name) {
+                None => Some(None),
+                Some(value) => match value.as_number() {
+                    Some(number) if number > 0.0 && number <= 1e6 => Some(Some(number * threads)),
+                    Some(number) if number > 0.0 => {
+                        self.later(value.at, &format!("a `{name}` over 1000000"))
+                    }
+                    _ => {
+                        let message = format!("`{name}` must be a number over 0");
+                        self.findings.error(value.at, message);
+                        None
+                    }
+                },
+            };
+            let (rate, burst) = (number(rate)?, number(burst)?);
+            Some(rate.map(|rate| Rate {
+                rate,
+                burst: burst.unwrap_or(rate),
+            }))
+        };
+        let rates = Rates {
+            gets: read("gets_rate", "gets_burst")?,
+            sets: read("sets_rate", "sets_burst")?,
+            deletes: read("deletes_rate", "deletes_burst")?,
+        };
+        if rates == Rates::default() {
+            return Some(child);
+        }
+        Some(Route::Choose(Choose::RateLimit {
+            child: Box::new(child),
+            rates,
+            fallback: fallback.map(Box::new),
         }))
     }
 

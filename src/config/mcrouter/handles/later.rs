@@ -14,7 +14,6 @@ pub(in super::super) const TYPES: &[&str] = &[
     "ModifyKeyRoute",
     "OriginalClientHashRoute",
     "OutstandingLimitRoute",
-    "RateLimitRoute",
     "StagingRoute",
 ];
 

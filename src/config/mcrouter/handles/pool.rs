@@ -11,7 +11,7 @@ use super::{Builder, Handle, Spec, Type};
 pub(super) const TYPES: &[Type] = &[
     ("PoolRoute", |builder, spec| {
         builder
-            .pool_route(spec)
+            .limited_pool(spec)
             .map(|route| vec![Handle::Route(route)])
     }),
     ("Pool", |builder, spec| builder.servers_of(spec)),
@@ -25,7 +25,6 @@ const LATER: &[&str] = &[
     "shadows",
     "max_outstanding",
     "slow_warmup",
-    "rates",
     "shard_splits",
     "bucketize",
     "distribution_enabled",
@@ -44,6 +43,14 @@ impl Builder<'_, '_> {
             return None;
         };
         self.pools.pool(self.findings, self.settings, reference)
+    }
+
+    fn limited_pool(&mut self, spec: &Spec<'_>) -> Option<Route> {
+        let pool = self.pool_route(spec)?;
+        match spec.field("rates") {
+            Some(rates) => self.limited(rates, pool, None),
+            None => Some(pool),
+        }
     }
 
     pub(super) fn pool_route(&mut self, spec: &Spec<'_>) -> Option<Route> {

@@ -43,7 +43,7 @@ fn parameters_that_would_change_something_are_refused() {
     for (route, why) in [
         (r#"{"type": "PoolRoute", "pool": "A", "shadows": [{}]}"#.to_owned(), "`shadows` of PoolRoute"),
         (r#"{"type": "PoolRoute", "pool": "A", "max_outstanding": 5}"#.to_owned(), "`max_outstanding`"),
-        (r#"{"type": "PoolRoute", "pool": "A", "rates": {"gets_rate": 1}}"#.to_owned(), "`rates`"),
+        (r#"{"type": "PoolRoute", "pool": "A", "rates": {"gets_rate": 1e7}}"#.to_owned(), "`gets_rate`"),
         (r#"{"type": "PoolRoute", "pool": "A", "slow_warmup": {"failoverTarget": "x"}}"#.to_owned(), "`slow_warmup`"),
         (r#"{"type": "PoolRoute", "pool": "A", "shard_splits": {"1": 2}}"#.to_owned(), "`shard_splits`"),
         (r#"{"type": "PoolRoute", "pool": "A", "bucketize": true}"#.to_owned(), "`bucketize`"),
@@ -152,6 +152,14 @@ fn mistakes_are_called_mistakes() {
         (
             r#"{"type": "LoadBalancerRoute", "children": "Pool|A", "algorithm": "x"}"#,
             "unknown load balancing algorithm",
+        ),
+        (
+            r#"{"type": "RateLimitRoute", "target": "PoolRoute|A"}"#,
+            "`rates` is missing",
+        ),
+        (
+            r#"{"type": "RateLimitRoute", "target": "PoolRoute|A", "rates": {"sets_rate": 0}}"#,
+            "a number over 0",
         ),
         (
             r#"{"type": "KeyParseRoute", "target": "PoolRoute|A", "num_routing_parts": 0}"#,

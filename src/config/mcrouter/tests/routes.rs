@@ -1,7 +1,7 @@
 //! What handles become.
 
 use super::*;
-use crate::config::{Choose, ErrorResult, FailoverOn, Requests};
+use crate::config::{Choose, ErrorResult, FailoverOn, Rate, Rates, Requests};
 use crate::protocol::operation::{Group, Operation};
 
 fn failover(children: Vec<Route>) -> Route {
@@ -426,4 +426,38 @@ fn changes_and_conditions() {
     assert_eq!(choose(text).0, want);
     let text = r#"{"type": "KeyParseRoute", "target": "PoolRoute|A", "num_routing_parts": 2, "delimiter": ":"}"#;
     assert_eq!(route(text).0, Route::Pool(0), "nothing here looks at it");
+}
+
+#[test]
+fn rates() {
+    let limit = |rates, fallback: Option<Route>| Choose::RateLimit {
+        child: Box::new(Route::Pool(0)),
+        rates,
+        fallback: fallback.map(Box::new),
+    };
+    let rate = |rate, burst| Some(Rate { rate, burst });
+    let text = r#"{"type": "RateLimitRoute", "target": "PoolRoute|A", "fallback": "PoolRoute|B",
+        "rates": {"gets_rate": 100, "sets_rate": 0.5, "sets_burst": 3}}"#;
+    let rates = Rates {
+        gets: rate(100.0, 100.0),
+        sets: rate(0.5, 3.0),
+        deletes: None,
+    };
+    assert_eq!(choose(text).0, limit(rates, Some(Route::Pool(1))));
+    let text = r#"{"type": "PoolRoute", "pool": "A", "rates": {"deletes_rate": 7}}"#;
+    let rates = Rates {
+        deletes: rate(7.0, 7.0),
+        ..Rates::default()
+    };
+    assert_eq!(choose(text).0, limit(rates, None));
+    let mut settings = Settings::default();
+    settings.base.workers = Some(4);
+    let (config, _) = good_with(&settings, &format!("{{{POOLS}, \"route\": {text}}}"));
+    let rates = Rates {
+        deletes: rate(28.0, 28.0),
+        ..Rates::default()
+    };
+    assert_eq!(config.route, Route::Choose(limit(rates, None)));
+    let text = r#"{"type": "RateLimitRoute", "target": "PoolRoute|A", "rates": {}}"#;
+    assert_eq!(route(text).0, Route::Pool(0));
 }
