@@ -398,6 +398,27 @@ mod tests {
     }
 
     #[test]
+    fn what_no_server_is_asked_is_told() {
+        let value = run_json(&["n:1"]);
+        let pools = value[0]["pools"].as_array().unwrap();
+        assert_eq!(
+            (&pools[0]["pool"], &pools[0]["path"][1]),
+            (&json!("b"), &json!("get"))
+        );
+        assert_eq!(pools[1]["pool"], Value::Null);
+        assert_eq!(
+            pools[1]["path"],
+            json!([
+                "prefix \"n:\"",
+                "any other command",
+                "nothing: answered with SERVER_ERROR no"
+            ])
+        );
+        let (_, text) = run(None, false, &["n:1"]);
+        assert!(text.contains("no server  (prefix \"n:\"; "), "{text}");
+    }
+
+    #[test]
     fn a_gutter_is_where_a_key_goes_last() {
         let text =
             "[pools.a]\nservers = [\"h0:1\"]\ngutter = \"b\"\n[pools.b]\nservers = [\"h1:1\"]";

@@ -22,6 +22,7 @@ mod support;
 mod big_values;
 mod both;
 mod bounds;
+mod change;
 mod choose;
 mod differential;
 mod failure;
