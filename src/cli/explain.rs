@@ -286,6 +286,7 @@ mod tests {
         \"u:x:\" = { type = \"failover\", children = [\"a\", \"b\"], on = [\"timeout\"] }
         \"w:\" = { type = \"warm-up\", cold = \"a\", warm = \"b\", exptime = 0 }
         \"v:\" = { type = \"big-value\", child = \"b\" }
+        \"n:\" = { type = \"operation\", default = { type = \"error\", message = \"no\" }, operations = { get = \"b\" } }
         [pools.a]
         servers = [{ name = \"a0\", addr = \"h0:1\" }, { name = \"a1\", addr = \"h1:1\" }, { name = \"a2\", addr = \"h2:1\" }]
         on_failure = \"next\"

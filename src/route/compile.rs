@@ -217,6 +217,9 @@ fn fails_over(config: &Config) -> BTreeSet<&str> {
             }
             Route::WarmUp { cold, warm, .. } => routes.extend([(&**cold, below), (&**warm, below)]),
             Route::BigValue { child, .. } => routes.push((child, below)),
+            Route::Choose(choose) => {
+                routes.extend(choose.children().into_iter().map(|one| (one, below)))
+            }
         }
     }
     found

@@ -326,7 +326,10 @@ fn exit_codes_are_those_of_mcrouter() {
         "bad.json",
         "{\"route\": \"PoolRoute|A\",\n \"pools\": {\"A\": {}}}",
     );
-    let later = place.write("later.json", "{\"route\":\n  {\"type\": \"NullRoute\"}}");
+    let later = place.write(
+        "later.json",
+        "{\"route\":\n  {\"type\": \"KeySplitRoute\"}}",
+    );
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("-p{}", taken.local_addr().unwrap().port());
     for (args, code, says) in [
@@ -343,7 +346,7 @@ fn exit_codes_are_those_of_mcrouter() {
         (
             &["--validate-config", "-f", &later],
             3,
-            "not supported yet by this release: NullRoute\n --> ",
+            "not supported yet by this release: KeySplitRoute\n --> ",
         ),
         (&["-p1", "-f", &bad], 2, "`servers` is missing"),
         (&["-p1", "-f", "/none.json"], 2, "can't read /none.json"),

@@ -34,6 +34,11 @@ pub(super) fn config(
     let (pools, unused) = builder.into_pools();
     let mut route = route?;
     unused.warn_of_unused(findings);
+    if pools.is_empty() {
+        let message = "not supported yet by this release: routes that lead to no pool";
+        findings.error(at, message);
+        return None;
+    }
     if let Some(big) = settings.big_values.filter(|_| wraps_big_values(map)) {
         route = Route::BigValue {
             child: Box::new(route),

@@ -43,6 +43,7 @@ fn parameters_that_would_change_something_are_refused() {
     for (route, why) in [
         (r#"{"type": "PoolRoute", "pool": "A", "shadows": [{}]}"#.to_owned(), "`shadows` of PoolRoute"),
         (r#"{"type": "PoolRoute", "pool": "A", "max_outstanding": 5}"#.to_owned(), "`max_outstanding`"),
+        (r#""NullRoute""#.to_owned(), "routes that lead to no pool"),
         (r#"{"type": "PoolRoute", "pool": "A", "rates": {"gets_rate": 1e7}}"#.to_owned(), "`gets_rate`"),
         (r#"{"type": "PoolRoute", "pool": "A", "slow_warmup": {"failoverTarget": "x"}}"#.to_owned(), "`slow_warmup`"),
         (r#"{"type": "PoolRoute", "pool": "A", "shard_splits": {"1": 2}}"#.to_owned(), "`shard_splits`"),
@@ -232,7 +233,7 @@ fn mistakes_are_called_mistakes() {
 fn all_mistakes_are_found_in_one_run() {
     let text = r#"{
         "pools": {"A": {"servers": ["h", "h:1"], "protocol": "caret"}},
-        "route": {"type": "FailoverRoute", "failover_tag": true, "children": ["PoolRoute|A", "PoolRoute|B", "StagingRoute"]}
+        "route": {"type": "FailoverRoute", "failover_tag": true, "children": ["PoolRoute|A", "PoolRoute|B", "KeySplitRoute"]}
     }"#;
     let errors = with(&Settings::default(), text).unwrap_err();
     assert!(errors.count() >= 4, "{errors}");
