@@ -1,7 +1,7 @@
 //! Nodes that decide without looking at a reply.
 //!
 //! A [`Choice`] needs the key alone and is resolved on the spot. By what a request does ([`Operations`]) is chosen
-//! when its plan begins; an [`Own`] answer is given by the worker itself, and no server is asked. [`add`] makes the
+//! when its plan begins; an [`Own`] answer is given by the worker itself, and no server is asked. `add` makes the
 //! nodes of what a configuration says.
 
 use std::cell::Cell;
