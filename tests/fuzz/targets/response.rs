@@ -246,7 +246,7 @@ fn converse(requests: &[u8], pieces: &[&[u8]]) -> (Answers, Option<Broken>) {
             .iter()
             .all(|asked| asked.outcome != Outcome::Waits)
     );
-    assert!(conn.is_idle() && conn.buffered() == 0 && conn.waiting() == 0);
+    assert!(conn.is_idle() && conn.held() == 0 && conn.waiting() == 0);
     (answers, broken)
 }
 
