@@ -174,6 +174,12 @@ fn route(text: &mut String, config: &Config, node: &Route, what: &str, depth: us
             );
             route(text, config, child, "all of it", depth + 1);
         }
+        Route::Many { rule, children } => {
+            let _ = writeln!(text, "{pad}{what} -> {}", rule.describe());
+            for (position, child) in (1..).zip(children) {
+                route(text, config, child, &format!("{position}."), depth + 1);
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use super::{ExplainArgs, Failure, open_config};
-use crate::config::{Config, OnFailure, Pool, Route, show_size};
+use crate::config::{Config, OnFailure, Pool, Route, Rule, show_size};
 use crate::hash::Selector;
 use crate::route::compile::MAX_SUCCESSORS;
 
@@ -196,6 +196,17 @@ fn follow<'c>(
             let size = show_size(*split_threshold as u64);
             step(format!("values over {size} in parts"), child);
         }
+        Route::Many { rule, children } => {
+            let copied = match rule {
+                Rule::Shadow(shadow) => shadow.takes(key),
+                _ => true,
+            };
+            let reached = if copied { children.len() } else { 1 };
+            for (position, child) in (1..).zip(children).take(reached) {
+                let step_of = format!("{} {position} of {}", rule.name(), children.len());
+                step(step_of, child);
+            }
+        }
     }
 }
 
@@ -337,6 +348,19 @@ mod tests {
                 text.contains(&line) && text.contains(&format!("address       {}", owner.addr)),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn copies_are_shown_only_where_the_key_has_any() {
+        for (last, want) in [(u32::MAX, 2), (0, 1)] {
+            let text = format!(
+                "route = {{ type = \"shadow\", children = [\"a\", \"b\"], last_hash = {last} }}\n[pools.a]\nservers = [\"a:1\"]\n[pools.b]\nservers = [\"b:1\"]"
+            );
+            let (config, _) = config::parse("f", &text).unwrap();
+            let reached = reach(&config, b"k");
+            assert_eq!(reached.len(), want);
+            assert_eq!(reached[0].path, ["shadow 1 of 2"]);
         }
     }
 

@@ -16,6 +16,7 @@ mod choose;
 mod choose_show;
 mod diagnostics;
 mod discover;
+mod many;
 pub mod mcrouter;
 mod ordinals;
 mod origin;
@@ -39,6 +40,7 @@ pub use address::{AddressError, DEFAULT_SOCKET_MODE, Listen, ServerAddr};
 pub use choose::{Choose, ErrorResult, Rate, Rates, Requests};
 pub use diagnostics::{Diagnostic, Errors, MAX_SHOWN, Severity, Warning};
 pub use discover::{Discover, Dns, IdentityWish, Membership, Source};
+pub use many::{Failover, Limit, Rule, Shadow, Verdict, Verdicts};
 pub use ordinals::{MAX_ORDINALS, Ordinals, OrdinalsError, is_host_name};
 pub use origin::{Attempt, FileRead, LoadError, Origin, load, parse_any};
 pub use units::{parse_duration, parse_size, show_duration, show_size};
@@ -218,6 +220,13 @@ pub enum Route {
         batch_size: usize,
         /// Whether clients see the flags without the bit that marks a value in parts.
         hide_reply_flag: bool,
+    },
+    /// Several children, and a rule that says which of them get a request and whose reply is the answer.
+    Many {
+        /// The rule.
+        rule: Rule,
+        /// At least one.
+        children: Vec<Route>,
     },
 }
 

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{
-    Config, Discover, Gutter, Listen, LogFormat, Membership, Pool, Route, Server, Source,
+    Config, Discover, Gutter, Listen, LogFormat, Membership, Pool, Route, Server, Source, routes,
     show_duration, show_size,
 };
 
@@ -287,6 +287,10 @@ fn route(config: &Config, node: &Route) -> String {
             format!(
                 "{{ type = \"big-value\", child = {child}, split_threshold = {threshold}, batch_size = {batch_size}, hide_reply_flag = {hide_reply_flag} }}"
             )
+        }
+        Route::Many { rule, children } => {
+            let children = list(children.iter().map(|child| route(config, child)));
+            routes::many::render(*rule, &children)
         }
     }
 }

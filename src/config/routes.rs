@@ -3,6 +3,9 @@
 //! Every pool that a route names is marked as used, so that the ones that can't be reached are warned of. Which
 //! types there are and what their keys mean is in `schema`; what a route does with a request, in `crate::route`.
 
+#[path = "routes_many.rs"]
+pub(super) mod many;
+
 use std::time::Duration;
 
 use ::toml::de::DeValue;
@@ -33,6 +36,14 @@ const TYPES: &[(&str, &Section)] = &[
     ("failover", &schema::ROUTE_FAILOVER),
     ("warm-up", &schema::ROUTE_WARM_UP),
     ("big-value", &schema::ROUTE_BIG_VALUE),
+    ("all-sync", &schema::ROUTE_ALL),
+    ("all-async", &schema::ROUTE_ALL),
+    ("all-initial", &schema::ROUTE_ALL),
+    ("all-fastest", &schema::ROUTE_ALL),
+    ("all-majority", &schema::ROUTE_ALL),
+    ("miss-failover", &schema::ROUTE_MISS_FAILOVER),
+    ("selective-failover", &schema::ROUTE_SELECTIVE_FAILOVER),
+    ("shadow", &schema::ROUTE_SHADOW),
 ];
 
 /// Every type there is.
@@ -81,7 +92,9 @@ pub(super) fn warn_of_thresholds(
             let children = prefixes.iter().map(|(_, child)| child);
             children.chain([&**default]).collect()
         }
-        Route::Failover { children, .. } => children.iter().collect(),
+        Route::Failover { children, .. } | Route::Many { children, .. } => {
+            children.iter().collect()
+        }
         Route::Choose(choose) => choose.children(),
         Route::WarmUp { cold, warm, .. } => vec![&**cold, &**warm],
         Route::BigValue {
@@ -152,7 +165,10 @@ impl Reader<'_> {
                     heading if heading == schema::ROUTE_BIG_VALUE.heading => {
                         self.big_value(report, &table, depth)
                     }
-                    _ => self.warm_up(report, &table, depth),
+                    heading if heading == schema::ROUTE_WARM_UP.heading => {
+                        self.warm_up(report, &table, depth)
+                    }
+                    _ => self.many(report, &table, depth),
                 }
             }
             DeValue::Array(_) => {

@@ -7,11 +7,15 @@
 //! The defaults here are text for people; the values are the `Default`s in the parent module, and a test of
 //! the complete example holds both together.
 
+#[path = "schema_many.rs"]
+mod many;
+
 use std::fmt::Write as _;
 
 mod choose;
 
 pub use choose::*;
+pub use many::{ROUTE_ALL, ROUTE_MISS_FAILOVER, ROUTE_SELECTIVE_FAILOVER, ROUTE_SHADOW};
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
@@ -737,6 +741,10 @@ pub const SECTIONS: &[Section] = &[
     ROUTE_EXPTIME,
     ROUTE_RATE_LIMIT,
     ROUTE_HASH_STOP,
+    ROUTE_ALL,
+    ROUTE_MISS_FAILOVER,
+    ROUTE_SELECTIVE_FAILOVER,
+    ROUTE_SHADOW,
     LIMITS,
     LOG,
     ADMIN,

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::config::{Config, FailoverOn, Gutter, OnFailure, OnReturn, Pool, Route, ServerAddr};
+use crate::config::{
+    Config, Failover, FailoverOn, Gutter, OnFailure, OnReturn, Pool, Route, Rule, ServerAddr,
+};
 use crate::hash::{PlacementError, Selector, Shift};
 use crate::protocol::request;
 use crate::upstream::health::HealthPolicy;
@@ -218,7 +220,11 @@ fn fails_over(config: &Config) -> BTreeSet<&str> {
             Route::WarmUp { cold, warm, .. } => routes.extend([(&**cold, below), (&**warm, below)]),
             Route::BigValue { child, .. } => routes.push((child, below)),
             Route::Choose(choose) => {
-                routes.extend(choose.children().into_iter().map(|one| (one, below)))
+                routes.extend(choose.children().into_iter().map(|one| (one, below)));
+            }
+            Route::Many { rule, children } => {
+                let below = below || !matches!(rule, Rule::Shadow(_));
+                routes.extend(children.iter().map(|one| (one, below)));
             }
         }
     }
@@ -425,8 +431,34 @@ fn add(route: &Route, leaves: &Leaves<'_>, nodes: &mut Vec<Node>) -> NodeId {
             batch: (*batch_size).max(1),
             hide_flag: *hide_reply_flag,
         },
+        Route::Many { rule, children } => many(
+            *rule,
+            children.iter().map(|child| add(child, nodes)).collect(),
+            nodes,
+        ),
     };
     push(node, nodes)
+}
+
+fn many(rule: Rule, mut children: Vec<NodeId>, nodes: &mut Vec<Node>) -> Node {
+    if let Rule::Failover(Failover {
+        exptime: exptime @ 1..,
+        ..
+    }) = rule
+    {
+        for child in children.iter_mut().skip(1) {
+            let shorter = Node::Shorten {
+                child: *child,
+                exptime,
+            };
+            *child = push(shorter, nodes);
+        }
+    }
+    Node::Many {
+        rule,
+        children,
+        memory: Arc::default(),
+    }
 }
 
 fn reason(on: FailoverOn) -> Reason {
@@ -501,6 +533,42 @@ mod tests {
             let roles = snapshot.pools.iter().skip(1).map(|pool| pool.role);
             let want = (1..=successors).map(|nth| Role::Successor { of: 0, nth });
             assert!(roles.eq(want));
+        }
+    }
+
+    #[test]
+    fn what_may_be_done_elsewhere_is_replayed_below_every_kind_of_route() {
+        let two = "children = [\"a\", \"b\"]";
+        for (route, replayed) in [
+            ("{ type = \"failover\", @ }", "ab"),
+            ("{ type = \"selective-failover\", @ }", "ab"),
+            ("{ type = \"all-sync\", @ }", "ab"),
+            ("{ type = \"all-async\", @ }", "ab"),
+            ("{ type = \"miss-failover\", @ }", "ab"),
+            ("{ type = \"shadow\", @ }", ""),
+            ("{ type = \"hash\", @ }", ""),
+            ("{ type = \"random\", @ }", ""),
+            (
+                "{ type = \"hash\", children = [{ type = \"all-sync\", children = [\"a\"] }, \"b\"] }",
+                "a",
+            ),
+            (
+                "{ type = \"all-fastest\", children = [{ type = \"exptime\", exptime = \"1s\", child = \"a\" }, { type = \"shadow\", children = [\"b\"] }] }",
+                "ab",
+            ),
+            (
+                "{ type = \"shadow\", children = [\"a\", { type = \"failover\", children = [\"b\", { type = \"null\" }] }] }",
+                "b",
+            ),
+        ] {
+            let route = route.replace('@', two);
+            let text = format!(
+                "route = {route}\n[pools.a]\nservers = [\"a:1\"]\n[pools.b]\nservers = [\"b:1\"]"
+            );
+            let found = fails_over(&config::parse("f", &text).unwrap().0)
+                .into_iter()
+                .collect::<String>();
+            assert_eq!(found, replayed, "{route}");
         }
     }
 }

@@ -48,6 +48,8 @@ pub enum Target {
     Move(NodeId),
     /// Nowhere: this node has the answer.
     Own(NodeId),
+    /// It is to be sent to this node's children by its rule.
+    Many(NodeId),
 }
 
 /// A pool that an item is to be added to, and for how many seconds; 0 is for ever.
@@ -196,6 +198,7 @@ impl Plan {
                             return Some(Target::Move(node));
                         }
                         (Node::Moving { new, .. }, Sort::Get) => (*new, true),
+                        (Node::Many { .. }, _) => return Some(Target::Many(node)),
                         (Node::Pool(_) | Node::Prefix { .. } | Node::Choose(_), _) => return None,
                     };
                     if stays {

@@ -7,8 +7,10 @@
 use std::sync::Arc;
 
 use super::choose::{Choice, Operations, Own};
+use super::many::Memory;
 use super::moved::MovedKeys;
 use super::rate::Limit;
+use crate::config::Rule;
 
 /// A node's place in the tree.
 pub type NodeId = u32;
@@ -125,6 +127,15 @@ pub enum Node {
         /// Whether clients see the flags without [`super::big_value::FLAG`].
         hide_flag: bool,
     },
+    /// Several children, and a rule that decides between them.
+    Many {
+        /// See there.
+        rule: Rule,
+        /// At least one.
+        children: Vec<NodeId>,
+        /// What it remembers.
+        memory: Arc<Memory>,
+    },
 }
 
 /// Where the choice by key ends.
@@ -202,10 +213,24 @@ impl Tree {
                     Some(child) => id = child,
                     None => return Step::Nowhere,
                 },
+                Some(Node::Many { rule, children, .. }) => match passed(*rule, children, key) {
+                    Some(child) => id = child,
+                    None => return Step::Decide(id),
+                },
                 Some(_) => return Step::Decide(id),
                 None => return Step::Nowhere,
             }
         }
+    }
+}
+
+/// Where a key goes from a node whose rule is not for it. Apart, lest a mere pool pays for it.
+#[cold]
+#[inline(never)]
+fn passed(rule: Rule, children: &[NodeId], key: &[u8]) -> Option<NodeId> {
+    match rule {
+        Rule::Shadow(shadow) if !shadow.takes(key) => children.first().copied(),
+        _ => None,
     }
 }
 

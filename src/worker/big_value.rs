@@ -94,7 +94,7 @@ pub(super) async fn store(handle: Handle, storing: Storing) -> Answer {
     let hear = |answer| {
         match answer {
             Answer::Line(Kind::Stored, _) => {}
-            Answer::Error(_) | Answer::Failed(_) => worst = worst.take().or(Some(answer)),
+            Answer::Error(..) | Answer::Failed(_) => worst = worst.take().or(Some(answer)),
             // Nothing else is an answer to `set`.
             _ => worst = Some(Answer::Failed(ErrorKind::BadReply)),
         }
@@ -217,7 +217,7 @@ pub(super) async fn join(handle: Handle, joining: Joining) -> Answer {
                 }
                 _ => is_whole = false,
             },
-            Answer::Error(_) | Answer::Failed(_) => failure = failure.take().or(Some(answer)),
+            Answer::Error(..) | Answer::Failed(_) => failure = failure.take().or(Some(answer)),
             Answer::Miss | Answer::Line(..) => is_whole = false,
         }
         is_whole && failure.is_none()

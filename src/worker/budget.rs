@@ -32,7 +32,7 @@ const COMPLAIN_PERIOD: u64 = 1_000_000;
 /// What is known between two times that memory is added up.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
-    /// Bytes read since.
+    /// Bytes read since, and those for requests that others were made of.
     read: usize,
     /// Requests that there were.
     requests: usize,
@@ -58,6 +58,11 @@ impl Core {
             self.budget_at = self.now + BUDGET_PERIOD;
             self.timer = self.timer.min(self.budget_at);
         }
+    }
+
+    /// Many requests are made of one.
+    pub(super) fn count_requests(&mut self, requests: usize) {
+        self.budget.read += requests * REQUEST;
     }
 
     /// Adds up what the worker holds, and closes the clients that hold most while that is more than it may.

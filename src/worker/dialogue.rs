@@ -9,7 +9,7 @@
 //! with a failure. It may end while some are still open; those are forgotten. It is dropped when nobody
 //! waits for its answer any more.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,7 @@ use std::task::{Context, Poll};
 use super::frame::Retained;
 use crate::protocol::error::ErrorKind;
 use crate::protocol::response::Kind;
+use crate::route::exec::Outcome;
 use crate::route::tree::NodeId;
 
 /// A dialogue under way.
@@ -41,8 +42,8 @@ pub(super) enum Answer {
     Miss,
     /// A line, for meta with its block.
     Line(Kind, Vec<u8>),
-    /// An error line of a server.
-    Error(Vec<u8>),
+    /// An error line of a server or of a route, and what it is to routes.
+    Error(Vec<u8>, Outcome),
     /// There was no answer.
     Failed(ErrorKind),
 }
@@ -50,7 +51,7 @@ pub(super) enum Answer {
 impl Answer {
     pub(super) fn held(&self) -> usize {
         match self {
-            Answer::Value(bytes) | Answer::Line(_, bytes) | Answer::Error(bytes) => bytes.len(),
+            Answer::Value(bytes) | Answer::Line(_, bytes) | Answer::Error(bytes, _) => bytes.len(),
             Answer::Miss | Answer::Failed(_) => 0,
         }
     }
@@ -64,12 +65,23 @@ pub(super) struct Talk {
     pub asks: VecDeque<(u32, Ask)>,
     /// Pauses begun and not yet taken by the worker.
     pub pauses: Vec<u32>,
-    answers: HashMap<u32, Answer>,
+    /// In the order in which they have arrived.
+    answers: VecDeque<(u32, Answer)>,
+    /// The answer to the request, given before the dialogue is over.
+    pub early: Option<Answer>,
     /// Bytes that the dialogue holds besides.
     holds: usize,
 }
 
 impl Talk {
+    fn take(&mut self, mut wanted: impl FnMut(u32) -> bool) -> Option<(u32, Answer)> {
+        let place = self
+            .answers
+            .iter()
+            .position(|(number, _)| wanted(*number))?;
+        self.answers.remove(place)
+    }
+
     fn number(&mut self) -> u32 {
         let number = self.next;
         self.next = self.next.wrapping_add(1);
@@ -78,12 +90,13 @@ impl Talk {
 
     /// An ask has its answer.
     pub(super) fn answer(&mut self, number: u32, answer: Answer) {
-        self.answers.insert(number, answer);
+        self.answers.push_back((number, answer));
     }
 
     /// Bytes of memory in answers and in the dialogue itself.
     pub(super) fn held(&self) -> usize {
-        self.holds + self.answers.values().map(Answer::held).sum::<usize>()
+        let answers = self.answers.iter().map(|(_, answer)| answer);
+        self.holds + answers.chain(&self.early).map(Answer::held).sum::<usize>()
     }
 }
 
@@ -116,13 +129,29 @@ impl Handle {
 
     /// Asks, and waits for the answer.
     pub(super) fn ask(&self, ask: Ask) -> Asked<'_> {
+        Asked {
+            handle: self,
+            number: self.begin(ask),
+        }
+    }
+
+    /// Asks; the answer is had under this number.
+    pub(super) fn begin(&self, ask: Ask) -> u32 {
         let mut talk = self.talk();
         let number = talk.number();
         talk.asks.push_back((number, ask));
-        Asked {
-            handle: self,
-            number,
-        }
+        number
+    }
+
+    /// Waits for the first to arrive of the answers with these numbers, and takes that off the list; `None` if the
+    /// list is empty.
+    pub(super) fn any<'h>(&'h self, open: &'h mut Vec<u32>) -> Any<'h> {
+        Any { handle: self, open }
+    }
+
+    /// This is the answer to the request, though the dialogue goes on. What it returns in the end is nobody's.
+    pub(super) fn answer_early(&self, answer: Answer) {
+        self.talk().early = Some(answer);
     }
 
     /// Asks for all of these, up to `most` (at least one) at a time, and hears the answers in the order of the
@@ -163,8 +192,36 @@ impl Future for Asked<'_> {
 
     /// The worker polls whenever there is an answer, so no waker is kept.
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Answer> {
-        match self.handle.talk().answers.remove(&self.number) {
-            Some(answer) => Poll::Ready(answer),
+        match self.handle.talk().take(|number| number == self.number) {
+            Some((_, answer)) => Poll::Ready(answer),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// Several asks on their way.
+#[derive(Debug)]
+pub(super) struct Any<'h> {
+    handle: &'h Handle,
+    open: &'h mut Vec<u32>,
+}
+
+impl Future for Any<'_> {
+    type Output = Option<Answer>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Answer>> {
+        if self.open.is_empty() {
+            return Poll::Ready(None);
+        }
+        let taken = self
+            .handle
+            .talk()
+            .take(|number| self.open.contains(&number));
+        match taken {
+            Some((taken, answer)) => {
+                self.open.retain(|number| *number != taken);
+                Poll::Ready(Some(answer))
+            }
             None => Poll::Pending,
         }
     }

@@ -19,11 +19,12 @@ use slab::Slab;
 
 use super::core::{Core, Routing};
 use super::dialogue::{Answer, Ask, Dialogue, Handle};
-use super::dispatch::pick;
-use super::frame::Frame;
+use super::dispatch::{Op, pick};
+use super::frame::{Frame, Retained};
 use super::hub::Later;
 use crate::protocol::error::ErrorKind;
 use crate::protocol::response;
+use crate::route::big_value::with_flags;
 use crate::route::exec::{Plan, Target};
 use crate::route::tree::{NodeId, Step};
 use crate::upstream::conn::Ticket;
@@ -33,6 +34,10 @@ const MAX_OPEN: usize = 1024;
 
 /// Bytes of a command line besides its key, at most.
 const COMMAND: usize = 64;
+
+/// Dialogues of a worker that may go on after they have answered early. With more, a client waits for the end of its
+/// request.
+const MAX_BACKGROUND: usize = 1024;
 
 /// How long a pause of a dialogue is, in microseconds.
 const PAUSE: u64 = 1000;
@@ -103,8 +108,12 @@ struct Running {
     /// Its client waits for it before it asks on.
     holds_client: bool,
     unsent: VecDeque<(u32, Ask)>,
+    /// Where the first of these goes, once that is known: a choice by chance or by a rate is made but once.
+    way: Option<(Plan, Option<Target>)>,
     open: Vec<Open>,
     arriving: Vec<Arriving>,
+    /// It has answered early, and nobody waits for it.
+    background: bool,
     /// It is to be polled.
     due: bool,
     /// It is in [`Dialogues::waiting`].
@@ -124,6 +133,8 @@ impl Running {
 pub struct Dialogues {
     running: Slab<Running>,
     serial: u32,
+    /// How many of them have answered early.
+    background: usize,
     /// Asks under way.
     open: usize,
     /// What is under way, by destination.
@@ -156,6 +167,11 @@ impl Dialogues {
     /// How many are under way.
     pub(super) fn len(&self) -> usize {
         self.running.len()
+    }
+
+    /// Whether no more of them may go on after their answer.
+    pub(super) fn is_busy(&self) -> bool {
+        self.background >= MAX_BACKGROUND
     }
 
     /// A number for the next one, for what must be told from others'.
@@ -198,10 +214,30 @@ impl Dialogues {
         }
         self.open = self.open.saturating_sub(1);
         self.has_room = true;
-        if let Some(destination) = open.destination
-            && let Some(outgoing) = self.outgoing.get_mut(&destination)
-        {
-            outgoing.bytes = outgoing.bytes.saturating_sub(open.bytes);
+        if let Some(destination) = open.destination {
+            self.leave(destination, open.bytes);
+        }
+    }
+
+    /// The ask of this ticket does not wait for its first destination any more.
+    pub(super) fn let_go(&mut self, to: Ticket) {
+        let Some(running) = self.live(to) else {
+            return;
+        };
+        let mut all = running.open.iter_mut();
+        let Some(open) = all.find(|open| open.number == to.index) else {
+            return;
+        };
+        let bytes = std::mem::take(&mut open.bytes);
+        if let Some(destination) = open.destination.take() {
+            self.leave(destination, bytes);
+        }
+    }
+
+    fn leave(&mut self, destination: u32, bytes: usize) {
+        self.has_room = true;
+        if let Some(outgoing) = self.outgoing.get_mut(&destination) {
+            outgoing.bytes = outgoing.bytes.saturating_sub(bytes);
             outgoing.asks = outgoing.asks.saturating_sub(1);
             if outgoing.asks == 0 {
                 self.outgoing.remove(&destination);
@@ -271,6 +307,7 @@ impl Dialogues {
 
     fn remove(&mut self, id: u32) -> Option<Running> {
         let running = self.running.try_remove(id as usize)?;
+        self.background -= usize::from(running.background);
         for open in &running.open {
             self.close(open);
         }
@@ -347,8 +384,10 @@ impl Core {
             destination,
             holds_client,
             unsent: VecDeque::new(),
+            way: None,
             open: Vec::new(),
             arriving: Vec::new(),
+            background: false,
             due: true,
             waits: false,
         });
@@ -409,8 +448,10 @@ impl Core {
             Poll::Ready(answer) => self.end_dialogue(id, answer),
             Poll::Pending => {
                 running.future = Some(future);
+                let is_early;
                 let pauses = {
                     let mut talk = running.handle.talk();
+                    is_early = talk.early.is_some();
                     running.unsent.append(&mut talk.asks);
                     std::mem::take(&mut talk.pauses)
                 };
@@ -434,8 +475,30 @@ impl Core {
                     self.dialogues.waiting.push_back(id);
                     self.dialogues.has_room = true;
                 }
+                if is_early && self.dialogues.background < MAX_BACKGROUND {
+                    self.answer_early(id);
+                }
             }
         }
+    }
+
+    /// Gives the answer of a dialogue that goes on.
+    fn answer_early(&mut self, id: u32) {
+        let Some(running) = self.dialogues.running.get_mut(id as usize) else {
+            return;
+        };
+        let Some(answer) = running.handle.talk().early.take() else {
+            return;
+        };
+        running.background = true;
+        let to = std::mem::replace(&mut running.to, Ticket::WORKER);
+        let root = std::mem::replace(&mut running.root, Ticket::WORKER);
+        let holds_client = std::mem::take(&mut running.holds_client);
+        self.dialogues.background += 1;
+        if holds_client {
+            self.hold_client(root, false);
+        }
+        self.hub().conclude(to, answer);
     }
 
     fn end_dialogue(&mut self, id: u32, answer: Answer) {
@@ -448,9 +511,14 @@ impl Core {
                 _ => self.settle(destination),
             };
         }
+        if running.background {
+            return;
+        }
         if running.holds_client {
             self.hold_client(running.root, false);
         }
+        let early = running.handle.talk().early.take();
+        let answer = early.unwrap_or(answer);
         // Other failures have been counted where they happened.
         if let Answer::Failed(kind @ ErrorKind::TooLarge) = answer {
             self.stats.errors.count(kind);
@@ -511,20 +579,28 @@ impl Core {
     fn ask_next(&mut self, id: u32) -> Option<Attempt> {
         let running = self.dialogues.running.get(id as usize)?;
         let (number, ask) = running.unsent.front()?;
-        if self.dialogues.open >= MAX_OPEN {
+        // What others wait for must not wait for them.
+        let nested = running.to.dialogue().is_some();
+        if self.dialogues.open >= MAX_OPEN && !nested {
             return Some(Attempt::Waits);
         }
         let routing = Arc::clone(&running.routing);
         let tree = &routing.snapshot.tree;
         let key = ask.what.key();
         let sort = ask.what.op().sort(key, tree.splits());
-        let mut plan = Plan::of(ask.what.op().operation(), self.now);
         let only = running.destination;
-        let target = match (only, tree.resolve_from(ask.from, key)) {
-            (Some(_), _) | (None, Step::Nowhere) => None,
-            (None, Step::Pool(pool)) => Some(Target::Pool(pool)),
-            (None, Step::Decide(node)) => plan.start(tree, node, key, sort),
-        };
+        let (plan, target) = running.way.clone().unwrap_or_else(|| {
+            let mut plan = Plan::of(ask.what.op().operation(), self.now);
+            let target = match only {
+                Some(_) => None,
+                None => match tree.resolve_from(ask.from, key) {
+                    Step::Nowhere => None,
+                    Step::Pool(pool) => Some(Target::Pool(pool)),
+                    Step::Decide(node) => plan.start(tree, node, key, sort),
+                },
+            };
+            (plan, target)
+        });
         let destination = only.or_else(|| match target {
             Some(Target::Pool(pool)) => pick(&routing, pool, key).map(|(id, _)| id),
             _ => None,
@@ -533,10 +609,13 @@ impl Core {
         if let Some(destination) = destination
             && !self.has_room_for(destination, bytes)
         {
+            let running = self.dialogues.running.get_mut(id as usize)?;
+            running.way = Some((plan, target));
             return Some(Attempt::Waits);
         }
         let mut to = Ticket::of_dialogue(id, running.serial, *number);
         let running = self.dialogues.running.get_mut(id as usize)?;
+        running.way = None;
         let (number, ask) = running.unsent.pop_front()?;
         running.open.push(Open {
             number,
@@ -563,7 +642,26 @@ impl Core {
                     frame: Ticket::NO_FRAME,
                     ..to
                 };
-                let frame = Frame::new(routing, plan, owner, sort, ask.what);
+                let mut what = ask.what;
+                // Without its flags nobody could tell metadata from a value.
+                let longer = match what.op() {
+                    Op::Command { head, .. } if plan.has_joined() => with_flags(head),
+                    _ => None,
+                };
+                if let (Some(head), Op::Command { class, guard, .. }) = (&longer, what.op()) {
+                    let block = b"";
+                    what = Retained::new(
+                        what.key(),
+                        Op::Command {
+                            class,
+                            head,
+                            block,
+                            guard,
+                        },
+                    );
+                }
+                let mut frame = Frame::new(routing, plan, owner, sort, what);
+                frame.added_flags = longer.is_some();
                 to.frame = self.frames.insert(frame) as u32;
                 self.resend(to.frame, target);
                 Ok(())

@@ -7,7 +7,9 @@ use super::core::{Core, Routing};
 use super::dialogues::{Missed, Parts};
 use super::dispatch::{Op, hides_errors, pick};
 use super::frame::{Deletion, Frame, Retained};
+use super::many;
 use super::moving::{Fetching, Moved, fetch, update};
+use crate::config::Rule;
 use crate::protocol::error::ErrorKind;
 use crate::protocol::operation::Operation;
 use crate::protocol::request::Evicted;
@@ -110,7 +112,7 @@ impl Core {
         if let Err(kind) = sent {
             let hides_errors = match target {
                 Target::Pool(pool) => hides_errors(&routing, pool),
-                Target::Split(_) | Target::Move(_) | Target::Own(_) => None,
+                Target::Split(_) | Target::Move(_) | Target::Own(_) | Target::Many(_) => None,
             };
             self.fail_in(hides_errors, to, kind);
         }
@@ -172,6 +174,11 @@ impl Core {
                     let both = moving(routing, node).map(|(new, old, _)| [new, old]);
                     nodes.extend(both.into_iter().flatten());
                 }
+                Some(Target::Many(node)) => {
+                    if let Some(Node::Many { children, .. }) = tree.node(node) {
+                        nodes.extend(children);
+                    }
+                }
                 Some(Target::Split(_) | Target::Own(_)) | None => {}
             }
         }
@@ -215,7 +222,59 @@ impl Core {
                 self.answer(node, routing, to, what.key(), &what.op());
                 Ok(())
             }
+            Target::Many(node) => self.ask_many(to, routing, node, what),
         }
+    }
+
+    /// Has a node's children answer by its rule.
+    #[cold]
+    fn ask_many(
+        &mut self,
+        to: Ticket,
+        routing: &Arc<Routing>,
+        node: NodeId,
+        what: &Retained,
+    ) -> Result<(), ErrorKind> {
+        let Some(Node::Many {
+            rule,
+            children,
+            memory,
+        }) = routing.snapshot.tree.node(node)
+        else {
+            return Err(ErrorKind::NoServer);
+        };
+        if let Some(frame) = self.frames.get_mut(to.frame as usize)
+            && frame.answers(to)
+        {
+            // What is found there may have to be put together further up.
+            frame.fetched = true;
+        }
+        self.dialogues.let_go(to);
+        let mut to = to;
+        let nobody = Ticket {
+            frame: Ticket::NO_FRAME,
+            ..to
+        };
+        if nobody == Ticket::NOBODY {
+            // What nobody waits for is done all the same.
+            self.forget_frame(to);
+            to = Ticket::WORKER;
+        }
+        let mut children = children.clone();
+        if let Rule::Shadow(shadow) = rule
+            && (self.overloaded || !shadow.samples(self.random()) || self.dialogues.is_busy())
+        {
+            children.truncate(1);
+        }
+        self.count_requests(children.len());
+        let terms = (*rule, children, Arc::clone(memory));
+        let tree = &routing.snapshot.tree;
+        let is_update = what.op().sort(what.key(), tree.splits()) != Sort::Get;
+        let what = what.clone();
+        self.begin_dialogue(to, routing, is_update, |handle| {
+            Box::pin(many::run(handle, terms, what))
+        });
+        Ok(())
     }
 
     /// Has an update reach both servers of a key that has moved.

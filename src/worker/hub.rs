@@ -369,7 +369,7 @@ impl Hub<'_> {
             Answer::Value(bytes) => (ReplyKind::Value, bytes),
             Answer::Line(kind, bytes) => (ReplyKind::Line(kind), bytes),
             Answer::Miss => return self.miss(to),
-            Answer::Error(line) => return self.error(to, &line),
+            Answer::Error(line, outcome) => return self.error_as(to, &line, outcome),
             Answer::Failed(kind) => return self.fail(to, kind),
         };
         let outcome = match kind {
@@ -481,7 +481,7 @@ impl Hub<'_> {
             Decision::Deliver(to) | Decision::DeliverAndCopy(to) => match to.dialogue() {
                 None => self.failing().error(to, line),
                 Some(_) => {
-                    let answer = Answer::Error(line.to_vec());
+                    let answer = Answer::Error(line.to_vec(), outcome);
                     self.dialogues.answer(to, answer, self.later);
                 }
             },

@@ -18,6 +18,7 @@ mod framed;
 mod hub;
 #[cfg(test)]
 mod large_tests;
+mod many;
 #[cfg(test)]
 mod model_tests;
 mod moving;

@@ -41,23 +41,31 @@ impl Core {
 
     /// As a cache that is empty and stores nothing.
     fn answer_nothing(&mut self, to: Ticket, key: &[u8], op: &Op<'_>) {
-        let Op::Command { class, head, .. } = op else {
-            return self.hub().miss(to);
-        };
         let mut text = Vec::new();
-        let (kind, line): (Kind, &[u8]) = match class {
-            Class::Store => (Kind::NotStored, b"NOT_STORED\r\n"),
-            Class::Meta { own_opaque } => {
-                let kind = nothing_of(head, *own_opaque, key, &mut text);
-                (kind, &text)
-            }
-            Class::MetaDebug => (Kind::MetaMiss, b"EN\r\n"),
-            Class::Delete | Class::Arith | Class::Touch | Class::Flush | Class::Uptime => {
-                (Kind::NotFound, b"NOT_FOUND\r\n")
-            }
-        };
-        self.hub().reply(to, ReplyKind::Line(kind), line);
+        match nothing(key, op, &mut text) {
+            Some((kind, line)) => self.hub().reply(to, ReplyKind::Line(kind), line),
+            None => self.hub().miss(to),
+        }
     }
+}
+
+/// What a cache answers that is empty and stores nothing; `None`: the miss of a get. `text` is room for it.
+pub(super) fn nothing<'t>(
+    key: &[u8],
+    op: &Op<'_>,
+    text: &'t mut Vec<u8>,
+) -> Option<(Kind, &'t [u8])> {
+    let Op::Command { class, head, .. } = op else {
+        return None;
+    };
+    Some(match class {
+        Class::Store => (Kind::NotStored, b"NOT_STORED\r\n"),
+        Class::Meta { own_opaque } => (nothing_of(head, *own_opaque, key, text), text),
+        Class::MetaDebug => (Kind::MetaMiss, b"EN\r\n"),
+        Class::Delete | Class::Arith | Class::Touch | Class::Flush | Class::Uptime => {
+            (Kind::NotFound, b"NOT_FOUND\r\n")
+        }
+    })
 }
 
 /// The answer to a meta command with the flags that come back (`k`, `O`, `b`), in their order.
@@ -68,8 +76,8 @@ fn nothing_of(head: &[u8], own_opaque: bool, key: &[u8], out: &mut Vec<u8>) -> K
     let key = parts.next().unwrap_or(key);
     let mut flags: Vec<&[u8]> = parts.skip(usize::from(name == b"ms")).collect();
     if own_opaque {
-        // It comes last.
-        flags.pop();
+        // Then it is the only one.
+        flags.retain(|flag| !flag.starts_with(b"O"));
     }
     meta::miss(key, &flags.join(&b' '), out);
     let (kind, code) = match name {
@@ -96,6 +104,9 @@ mod tests {
             ("ms k 2 O9", true, "NS\r\n"),
             ("md k q", false, "NF\r\n"),
             ("ma k k O1", true, "NF kk\r\n"),
+            ("mg k v k O7 f", true, "EN kk\r\n"),
+            ("ma O O9", false, "NF O9\r\n"),
+            ("md azA= b k O5", true, "NF kazA= b\r\n"),
         ] {
             let mut out = Vec::new();
             let line = format!("{head}\r\n");

@@ -237,7 +237,7 @@ async fn settle_all(
         .await
     {
         Answer::Failed(kind) => return Err(kind),
-        Answer::Error(line) => {
+        Answer::Error(line, _) => {
             tracing::error!(
                 server,
                 answer = %String::from_utf8_lossy(&line).trim_end(),

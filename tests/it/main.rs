@@ -31,6 +31,7 @@ mod hostile_reads;
 mod hostile_updates;
 mod input;
 mod lifecycle;
+mod many;
 mod mcrouter;
 mod metrics;
 mod neighbours;

@@ -79,7 +79,9 @@ fn depth(route: &Route) -> usize {
             .chain([depth(default)])
             .max()
             .unwrap_or(0),
-        Route::Failover { children, .. } => children.iter().map(depth).max().unwrap_or(0),
+        Route::Failover { children, .. } | Route::Many { children, .. } => {
+            children.iter().map(depth).max().unwrap_or(0)
+        }
         Route::Choose(choose) => choose.children().into_iter().map(depth).max().unwrap_or(0),
         Route::WarmUp { cold, warm, .. } => depth(cold).max(depth(warm)),
         Route::BigValue { child, .. } => depth(child),

@@ -237,6 +237,7 @@ fn every_key_of_the_schema_is_read() {
                     ("[pools.a]\ndiscover = \"a\"\n[pools.a.membership]\n", "")
                 }
                 "an entry of `servers` as a table" => ("[pools.a]\nservers = [{", "}]"),
+                "a route to all its children" => ("route = { type = \"all-sync\",", "}"),
                 "[pools.NAME]" if key.name == "membership" => ("[pools.a]\ndiscover = \"a\"\n", ""),
                 "[pools.NAME]" => ("[pools.a]\n", ""),
                 "[pools.NAME.tko]" => ("[pools.a.tko]\n", ""),

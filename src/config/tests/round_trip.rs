@@ -262,6 +262,8 @@ fn route() -> impl Strategy<Value = Route> {
                         hide_reply_flag,
                     }
                 }),
+            (rule(), vec(inner.clone(), 1..4))
+                .prop_map(|(rule, children)| Route::Many { rule, children }),
             (boxed.clone(), boxed, 0u32..=2_592_000).prop_map(|(cold, warm, exptime)| {
                 Route::WarmUp {
                     cold,
@@ -271,6 +273,45 @@ fn route() -> impl Strategy<Value = Route> {
             }),
         ]
     })
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    let mut rules: Vec<Rule> = Rule::ALL.iter().map(|(_, rule)| *rule).collect();
+    rules.push(Rule::MissFailover { best: true });
+    let set = || {
+        proptest::sample::subsequence(&Verdict::FAILURES[..], 0..=Verdict::FAILURES.len()).prop_map(
+            |all| {
+                all.iter()
+                    .fold(Verdicts::NONE, |set, (_, one)| set.with(*one))
+            },
+        )
+    };
+    let limit = (0u32..=1_000_000, 1u32..=1_000_000_000)
+        .prop_map(|(per_million, burst)| Limit { per_million, burst });
+    let failover = (
+        (set(), set(), set()),
+        option::of(1u32..=1000),
+        option::of(limit),
+        0u32..=2_592_000,
+    );
+    let failover = failover.prop_map(|((gets, updates, deletes), max_tries, limit, exptime)| {
+        Rule::Failover(Failover {
+            gets,
+            updates,
+            deletes,
+            max_tries,
+            limit,
+            exptime,
+        })
+    });
+    let shadow = (any::<[u32; 2]>(), 0u32..=1_000_000).prop_map(|([a, b], per_million)| {
+        Rule::Shadow(Shadow {
+            first_hash: a.min(b),
+            last_hash: a.max(b),
+            per_million,
+        })
+    });
+    prop_oneof![proptest::sample::select(rules), failover, shadow]
 }
 
 /// Takes pools modulo their number, and the warm-ups out that would fill a cache from itself.
@@ -291,6 +332,13 @@ fn fit(route: Route, pools: usize) -> Route {
                 .map(|child| fit(child, pools))
                 .collect(),
             on,
+        },
+        Route::Many { rule, children } => Route::Many {
+            rule,
+            children: children
+                .into_iter()
+                .map(|child| fit(child, pools))
+                .collect(),
         },
         Route::BigValue {
             child,

@@ -113,7 +113,7 @@ impl Env {
                         .find(|(prefix, _)| key.starts_with(prefix))
                         .map_or(&**default, |(_, route)| route),
                 ),
-                Route::Failover { children, .. } => {
+                Route::Failover { children, .. } | Route::Many { children, .. } => {
                     decides = true;
                     todo.extend(children);
                 }

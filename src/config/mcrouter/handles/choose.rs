@@ -58,7 +58,7 @@ const OPERATIONS: &[&str] = &["metaget", "lease-get", "lease-set", "flushall", "
 /// memcached reads a larger exptime as a date.
 const MAX_EXPTIME: i64 = 30 * 24 * 3600;
 
-fn one(choose: Choose) -> Vec<Handle> {
+pub(super) fn one(choose: Choose) -> Vec<Handle> {
     vec![Handle::Route(Route::Choose(choose))]
 }
 

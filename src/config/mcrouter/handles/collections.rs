@@ -1,12 +1,33 @@
-//! Types that send to several children: today only what they are with a single child, which is that child.
+//! Types that send to several children.
+//!
+//! Without children each is a NullRoute, with a single child that child, but for AllAsyncRoute. LatestRoute is today
+//! only what it is with a single child.
 
+use super::super::super::{Choose, Route, Rule};
+use super::choose::one;
+use super::pool::truth;
 use super::{Builder, Handle, Spec, Type};
 
 pub(super) const TYPES: &[Type] = &[
-    ("AllFastestRoute", only_child),
-    ("AllInitialRoute", only_child),
-    ("AllMajorityRoute", only_child),
-    ("AllSyncRoute", only_child),
+    ("AllAsyncRoute", |builder, spec| {
+        builder.many(spec, Rule::AllAsync)
+    }),
+    ("AllFastestRoute", |builder, spec| {
+        builder.many(spec, Rule::AllFastest)
+    }),
+    ("AllInitialRoute", |builder, spec| {
+        builder.many(spec, Rule::AllInitial)
+    }),
+    ("AllMajorityRoute", |builder, spec| {
+        builder.many(spec, Rule::AllMajority)
+    }),
+    ("AllSyncRoute", |builder, spec| {
+        builder.many(spec, Rule::AllSync)
+    }),
+    ("MissFailoverRoute", |builder, spec| {
+        let best = truth(builder, spec.field("return_best_on_error"))?;
+        builder.many(spec, Rule::MissFailover { best })
+    }),
     ("LatestRoute", only_child),
 ];
 
@@ -14,7 +35,21 @@ fn only_child(builder: &mut Builder<'_, '_>, spec: &Spec<'_>) -> Option<Vec<Hand
     let children = builder.children(spec)?;
     match children.len() {
         1 => Some(children),
-        0 => builder.later(spec.at, &format!("{} without children", spec.kind)),
+        0 => Some(one(Choose::Null)),
         _ => builder.later(spec.at, spec.kind),
+    }
+}
+
+impl Builder<'_, '_> {
+    fn many(&mut self, spec: &Spec<'_>, rule: Rule) -> Option<Vec<Handle>> {
+        let children = self.children(spec)?;
+        match children.len() {
+            0 => return Some(one(Choose::Null)),
+            1 if rule != Rule::AllAsync => return Some(children),
+            _ => {}
+        }
+        let children = children.into_iter().map(|child| self.as_route(child));
+        let children = children.collect();
+        Some(vec![Handle::Route(Route::Many { rule, children })])
     }
 }

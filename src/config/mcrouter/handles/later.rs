@@ -4,13 +4,11 @@
 
 /// To come.
 pub(in super::super) const TYPES: &[&str] = &[
-    "AllAsyncRoute",
     "BlackholeRoute",
     "KeySplitRoute",
     "L1L2CacheRoute",
     "L1L2SizeSplitRoute",
     "MigrateRoute",
-    "MissFailoverRoute",
     "ModifyKeyRoute",
     "OriginalClientHashRoute",
     "OutstandingLimitRoute",

@@ -17,6 +17,7 @@ mod later;
 pub(super) use later::TYPES as LATER;
 mod pool;
 mod root;
+mod shadow;
 mod wrappers;
 
 use std::collections::{HashMap, HashSet};
@@ -380,6 +381,7 @@ fn types() -> impl Iterator<Item = &'static Type> {
         collections::TYPES,
         failover::TYPES,
         fill::TYPES,
+        shadow::TYPES,
         wrappers::TYPES,
     ]
     .into_iter()
@@ -415,7 +417,9 @@ fn weigh(handle: &Handle) -> usize {
                     .sum::<usize>()
                     + nodes(default)
             }
-            Route::Failover { children, .. } => children.iter().map(nodes).sum(),
+            Route::Failover { children, .. } | Route::Many { children, .. } => {
+                children.iter().map(nodes).sum()
+            }
             Route::Choose(choose) => choose.children().into_iter().map(nodes).sum(),
             Route::WarmUp { cold, warm, .. } => nodes(cold) + nodes(warm),
             Route::BigValue { child, .. } => nodes(child),

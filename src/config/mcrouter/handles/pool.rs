@@ -22,7 +22,6 @@ pub(super) const TYPES: &[Type] = &[
 
 /// Fields of a PoolRoute that would change something.
 const LATER: &[&str] = &[
-    "shadows",
     "max_outstanding",
     "slow_warmup",
     "shard_splits",
@@ -77,7 +76,9 @@ impl Builder<'_, '_> {
         let spread = wish.spread(self.findings, &pool.servers)?;
         fields?;
         self.is_spooling |= spools && self.settings.spools_deletes;
-        Some(Route::Pool(self.add_pool(&pool, &pool.name, spread)))
+        let servers = spread.servers.len();
+        let route = Route::Pool(self.add_pool(&pool, &pool.name, spread));
+        self.shadowed(spec, route, servers)
     }
 
     fn servers_of(&mut self, spec: &Spec<'_>) -> Option<Vec<Handle>> {

@@ -20,10 +20,6 @@ pub(super) const TYPES: &[Type] = &[
         builder.later_fields(spec, LATENCIES)?;
         builder.target(spec, "child")
     }),
-    ("ShadowRoute", |builder, spec| {
-        builder.later_fields(spec, &["shadows"])?;
-        builder.children(spec)
-    }),
 ];
 
 impl Builder<'_, '_> {

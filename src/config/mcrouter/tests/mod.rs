@@ -7,7 +7,9 @@ mod routes;
 
 use std::time::Duration;
 
-use super::super::{Pool, Route, parse as parse_toml};
+use super::super::{
+    Failover, Limit, Pool, Route, Rule, Shadow, Verdict, Verdicts, parse as parse_toml,
+};
 use super::*;
 use crate::hash::Distribution;
 

@@ -41,7 +41,10 @@ fn every_type_is_on_the_reference_page() {
 fn parameters_that_would_change_something_are_refused() {
     let two = r#""children": ["PoolRoute|A", "PoolRoute|B"]"#;
     for (route, why) in [
-        (r#"{"type": "PoolRoute", "pool": "A", "shadows": [{}]}"#.to_owned(), "`shadows` of PoolRoute"),
+        (r#"{"type": "PoolRoute", "pool": "A", "shadows": [{"target": "PoolRoute|B", "index_range": [0, 1]}]}"#.to_owned(), "a shadow of some of a pool's servers"),
+        (r#"{"type": "PoolRoute", "pool": "A", "shadows": [{"target": "PoolRoute|B", "keys_to_shadow": ["a"]}]}"#.to_owned(), "`keys_to_shadow`"),
+        (r#"{"type": "PoolRoute", "pool": "A", "shadows": [{"target": "PoolRoute|B", "key_fraction_range_rv": "a"}]}"#.to_owned(), "`key_fraction_range_rv`"),
+        (r#"{"type": "PoolRoute", "pool": "A", "shadows": 5}"#.to_owned(), "`shadows` must be a list"),
         (r#"{"type": "PoolRoute", "pool": "A", "max_outstanding": 5}"#.to_owned(), "`max_outstanding`"),
         (r#""NullRoute""#.to_owned(), "routes that lead to no pool"),
         (r#"{"type": "PoolRoute", "pool": "A", "rates": {"gets_rate": 1e7}}"#.to_owned(), "`gets_rate`"),
@@ -49,24 +52,26 @@ fn parameters_that_would_change_something_are_refused() {
         (r#"{"type": "PoolRoute", "pool": "A", "shard_splits": {"1": 2}}"#.to_owned(), "`shard_splits`"),
         (r#"{"type": "PoolRoute", "pool": "A", "bucketize": true}"#.to_owned(), "`bucketize`"),
         (r#"{"type": "PoolRoute", "pool": "A", "shadow_policy": "x"}"#.to_owned(), "invalid shadow policy"),
-        (format!(r#"{{"type": "FailoverRoute", {two}, "failover_limit": {{"rate": 0.5}}}}"#), "`failover_limit`"),
+        (format!(r#"{{"type": "FailoverRoute", {two}, "failover_limit": {{"burst": 5}}}}"#), "number `rate`"),
         (format!(r#"{{"type": "FailoverRoute", {two}, "failover_tag": true}}"#), "`failover_tag`"),
         (format!(r#"{{"type": "FailoverRoute", {two}, "enable_lease_pairing": true}}"#), "`enable_lease_pairing`"),
-        (format!(r#"{{"type": "FailoverRoute", {two}, "failover_errors": ["tko"]}}"#), "`failover_errors` other than"),
-        (format!(r#"{{"type": "FailoverRoute", {two}, "failover_errors": {{"gets": []}}}}"#), "`failover_errors` other than"),
+        (format!(r#"{{"type": "FailoverRoute", {two}, "failover_errors": ["tko", "connect_error"]}}"#), "only one of connect_error"),
         (format!(r#"{{"type": "FailoverRoute", {two}, "failover_errors": ["miss"]}}"#), "\"miss\" is no error"),
         (
-            format!(r#"{{"type": "FailoverRoute", {two}, "failover_policy": {{"type": "LeastFailuresPolicy", "max_tries": 2}}}}"#),
-            "the failover policy LeastFailuresPolicy",
+            format!(r#"{{"type": "FailoverRoute", {two}, "failover_policy": {{"type": "RendezvousPolicy"}}}}"#),
+            "the failover policy RendezvousPolicy",
         ),
         (
-            r#"{"type": "FailoverWithExptimeRoute", "normal": "PoolRoute|A", "failover": "PoolRoute|B"}"#.to_owned(),
-            "FailoverWithExptimeRoute",
+            format!(r#"{{"type": "FailoverRoute", {two}, "failover_policy": {{"type": "LeastFailuresPolicy", "max_tries": 0}}}}"#),
+            "`max_tries` of at least 1",
         ),
-        (format!(r#"{{"type": "AllSyncRoute", {two}}}"#), "AllSyncRoute"),
+        (
+            r#"{"type": "FailoverWithExptimeRoute", "normal": "PoolRoute|A", "failover": "PoolRoute|B", "failover_exptime": 9999999}"#.to_owned(),
+            "more than 30 days",
+        ),
         (r#"{"type": "LoadBalancerRoute", "children": "Pool|A", "failover_count": 2}"#.to_owned(), "`failover_count`"),
         (r#"{"type": "ModifyExptimeRoute", "target": "PoolRoute|A", "exptime": -1}"#.to_owned(), "an `exptime`"),
-        (r#"{"type": "AllFastestRoute", "children": ""}"#.to_owned(), "AllFastestRoute without children"),
+        (r#"{"type": "AllFastestRoute", "children": ""}"#.to_owned(), "routes that lead to no pool"),
         (
             r#"{"type": "WarmUpRoute", "cold": "PoolRoute|A", "warm": "PoolRoute|B", "exptime": 9999999}"#.to_owned(),
             "an `exptime`",

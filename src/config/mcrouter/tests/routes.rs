@@ -304,7 +304,14 @@ fn a_hash_over_anything() {
 
 #[test]
 fn collections_without_a_choice_are_what_is_left() {
-    for kind in ["RandomRoute", "HostIdRoute", "LoadBalancerRoute"] {
+    for kind in [
+        "RandomRoute",
+        "HostIdRoute",
+        "LoadBalancerRoute",
+        "AllSyncRoute",
+        "MissFailoverRoute",
+        "FailoverRoute",
+    ] {
         let none = format!(r#"{{"type": "{kind}", "children": ""}}"#);
         let text = format!(r#"{{"type": "FailoverRoute", "children": ["PoolRoute|A", {none}]}}"#);
         let want = failover(vec![Route::Pool(0), Route::Choose(Choose::Null)]);
@@ -460,4 +467,139 @@ fn rates() {
     assert_eq!(config.route, Route::Choose(limit(rates, None)));
     let text = r#"{"type": "RateLimitRoute", "target": "PoolRoute|A", "rates": {}}"#;
     assert_eq!(route(text).0, Route::Pool(0));
+}
+
+#[test]
+fn routes_to_several_children() {
+    for (name, rule) in [
+        ("AllSyncRoute", Rule::AllSync),
+        ("AllAsyncRoute", Rule::AllAsync),
+        ("AllInitialRoute", Rule::AllInitial),
+        ("AllFastestRoute", Rule::AllFastest),
+        ("AllMajorityRoute", Rule::AllMajority),
+        ("MissFailoverRoute", Rule::MissFailover { best: false }),
+    ] {
+        let of = |children: &[usize]| Route::Many {
+            rule,
+            children: children.iter().copied().map(Route::Pool).collect(),
+        };
+        let text = format!(r#"{{"type": "{name}", "children": ["PoolRoute|A", "PoolRoute|B"]}}"#);
+        assert_eq!(route(&text).0, of(&[0, 1]));
+        // Each server of the pool is a child.
+        assert_eq!(route(&format!("\"{name}|Pool|A\"")).0, of(&[0, 1, 2]));
+        let alone = match rule {
+            Rule::AllAsync => of(&[0]),
+            _ => Route::Pool(0),
+        };
+        assert_eq!(route(&format!("\"{name}|PoolRoute|A\"")).0, alone);
+    }
+    let best = r#"{"type": "MissFailoverRoute", "return_best_on_error": true, "children": ["PoolRoute|A", "PoolRoute|B"]}"#;
+    let Route::Many { rule, .. } = route(best).0 else {
+        panic!("{best}");
+    };
+    assert_eq!(rule, Rule::MissFailover { best: true });
+}
+
+#[test]
+fn failover_with_all_it_can_say() {
+    let of = |rule, count: usize| Route::Many {
+        rule: Rule::Failover(rule),
+        children: (0..count).map(Route::Pool).collect(),
+    };
+    let read = |more: &str| {
+        route(&format!(
+            r#"{{"type": "FailoverRoute", "children": ["PoolRoute|A", "PoolRoute|B"], {more}}}"#
+        ))
+        .0
+    };
+    let errors = |all: &[Verdict]| all.iter().fold(Verdicts::NONE, |set, one| set.with(*one));
+    let few = errors(&[Verdict::Tko, Verdict::RemoteError, Verdict::ClientError]);
+    let same = Failover {
+        gets: few,
+        updates: few,
+        deletes: few,
+        ..Failover::DEFAULT
+    };
+    let list = r#""failover_errors": ["tko", "remote_error", "client_error", "shutdown"]"#;
+    assert_eq!(read(list), of(same, 2));
+    let some = Failover {
+        deletes: Verdicts::NONE,
+        gets: errors(&[Verdict::ConnectError, Verdict::Busy]),
+        ..Failover::DEFAULT
+    };
+    let groups = r#""failover_errors": {"deletes": [], "gets": ["connect_timeout", "connect_error", "busy"]}"#;
+    assert_eq!(read(groups), of(some, 2));
+    for (text, per_million, burst) in [
+        (r#""failover_limit": {"rate": 0.05}"#, 50_000, 1000),
+        (r#""failover_limit": {"rate": 7, "burst": 0}"#, 1_000_000, 1),
+        (r#""failover_limit": {"rate": 0, "burst": 12.5}"#, 0, 12),
+    ] {
+        let limit = Some(Limit { per_million, burst });
+        let want = Failover {
+            limit,
+            ..Failover::DEFAULT
+        };
+        assert_eq!(read(text), of(want, 2), "{text}");
+    }
+    let least = Failover {
+        max_tries: Some(2),
+        ..Failover::DEFAULT
+    };
+    let text = r#""failover_policy": {"type": "LeastFailuresPolicy", "max_tries": 2}"#;
+    assert_eq!(read(text), of(least, 2));
+    for (text, exptime) in [("", 60), (r#", "failover_exptime": 5"#, 5)] {
+        let text = format!(
+            r#"{{"type": "FailoverWithExptimeRoute", "normal": "PoolRoute|A", "failover": ["PoolRoute|B", "PoolRoute|C"]{text}}}"#
+        );
+        let want = Failover {
+            exptime,
+            ..Failover::DEFAULT
+        };
+        assert_eq!(route(&text).0, of(want, 3));
+    }
+    let text = r#"{"type": "FailoverWithExptimeRoute", "normal": "PoolRoute|A", "failover": "PoolRoute|B", "failover_exptime": 0}"#;
+    assert_eq!(route(text).0, failover([0, 1].map(Route::Pool).to_vec()));
+}
+
+#[test]
+fn shadows() {
+    let of = |rule, child, target: usize| Route::Many {
+        rule: Rule::Shadow(rule),
+        children: vec![child, Route::Pool(target)],
+    };
+    let tenth = Shadow {
+        last_hash: 429_496_729,
+        ..Shadow::ALL
+    };
+    let text = r#"{"type": "PoolRoute", "pool": "A", "shadows": [
+        {"target": "PoolRoute|B", "index_range": [0, 3], "key_fraction_range": [0, 0.1]},
+        {"target": "PoolRoute|C", "index_range": [0, 99], "key_fraction_range": [0.0, 1], "requests_fraction": 0.25},
+        {"target": "PoolRoute|C", "key_fraction_range": [0, 1]}]}"#;
+    let quarter = Shadow {
+        per_million: 250_000,
+        ..Shadow::ALL
+    };
+    assert_eq!(route(text).0, of(quarter, of(tenth, Route::Pool(0), 1), 2));
+    let text = r#"{"type": "AllSyncRoute", "children": {"type": "ShadowRoute", "children": ["PoolRoute|A", "PoolRoute|B"], "shadows": [
+        {"target": "PoolRoute|C", "index_range": [1, 2], "key_fraction_range": [0.5, 1]}]}}"#;
+    let half = Shadow {
+        first_hash: 2_147_483_647,
+        ..Shadow::ALL
+    };
+    let Route::Many { children, .. } = route(text).0 else {
+        panic!("{text}");
+    };
+    assert_eq!(children, [Route::Pool(0), of(half, Route::Pool(1), 2)]);
+    // What makes no sense is left out.
+    for shadow in [
+        "{}",
+        "5",
+        r#"{"target": "PoolRoute|B", "index_range": [2, 1]}"#,
+        r#"{"target": "PoolRoute|B", "index_range": [0]}"#,
+        r#"{"target": "PoolRoute|B", "index_range": [0, 3], "key_fraction_range": [0, 1.5]}"#,
+        r#"{"target": "PoolRoute|B", "index_range": [0, 3], "requests_fraction": 1}"#,
+    ] {
+        let text = format!(r#"{{"type": "PoolRoute", "pool": "A", "shadows": [{shadow}]}}"#);
+        assert_eq!(route(&text).0, Route::Pool(0), "{shadow}");
+    }
 }

@@ -1,0 +1,287 @@
+//! Rules of routes with several children.
+//!
+//! A [`Rule`] says which children get a request and whose reply is the answer; the rules, and the order of replies by
+//! severity that some go by, are mcrouter's. Plain data like `Route`, and what follows from it alone; `routes_many.rs`
+//! reads and writes it. What is remembered and counted while requests pass is in `crate::route::many`; children are
+//! numbered in the order of the configuration.
+
+use crate::hash::{routing_key, spooky32};
+
+/// Which children get a request, and whose reply is the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// All of them; the worst reply, and of equally bad ones the first.
+    AllSync,
+    /// All of them; the answer is that nothing was found or stored, at once.
+    AllAsync,
+    /// All of them; the reply of the first child.
+    AllInitial,
+    /// All of them; the first reply that is not a failure, or else the last one.
+    AllFastest,
+    /// All of them; the reply that more than a half gave, or else the most frequent one.
+    AllMajority,
+    /// Gets and deletions: one after the other until one has the item. Everything else: the first child.
+    MissFailover {
+        /// Where none has it: the best reply, instead of the last one.
+        best: bool,
+    },
+    /// One after the other, as long as a reply is a failure of the kinds that it says.
+    Failover(Failover),
+    /// The first child; the others get a copy of some requests, and nobody minds what they reply.
+    Shadow(Shadow),
+}
+
+impl Rule {
+    /// Every rule, with the name of its type in the configuration.
+    pub const ALL: [(&'static str, Rule); 8] = [
+        ("shadow", Rule::Shadow(Shadow::ALL)),
+        ("selective-failover", Rule::Failover(Failover::DEFAULT)),
+        ("all-sync", Rule::AllSync),
+        ("all-async", Rule::AllAsync),
+        ("all-initial", Rule::AllInitial),
+        ("all-fastest", Rule::AllFastest),
+        ("all-majority", Rule::AllMajority),
+        ("miss-failover", Rule::MissFailover { best: false }),
+    ];
+
+    /// The name of its type in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Rule::AllSync => "all-sync",
+            Rule::AllAsync => "all-async",
+            Rule::AllInitial => "all-initial",
+            Rule::AllFastest => "all-fastest",
+            Rule::AllMajority => "all-majority",
+            Rule::MissFailover { .. } => "miss-failover",
+            Rule::Failover(_) => "selective-failover",
+            Rule::Shadow(_) => "shadow",
+        }
+    }
+
+    /// What becomes of a request, in words.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Rule::AllSync => "to all, the worst reply is the answer",
+            Rule::AllAsync => "to all, answered at once as if nothing were there",
+            Rule::AllInitial => "to all, the first child's reply is the answer",
+            Rule::AllFastest => "to all, the first reply that is not a failure is the answer",
+            Rule::AllMajority => "to all, the most frequent reply is the answer",
+            Rule::MissFailover { best: false } => {
+                "gets and deletions to one after the other until one has the item, the last reply if none has; all else to the first"
+            }
+            Rule::MissFailover { best: true } => {
+                "gets and deletions to one after the other until one has the item, the best reply if none has; all else to the first"
+            }
+            Rule::Failover(Failover {
+                max_tries: None, ..
+            }) => "the first that does not fail with one of its errors",
+            Rule::Failover(Failover {
+                max_tries: Some(_), ..
+            }) => {
+                "the first that does not fail with one of its errors, those with the fewest failures before others"
+            }
+            Rule::Shadow(_) => "the first; the others get a copy of some requests",
+        }
+    }
+}
+
+/// Which requests are copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shadow {
+    /// Those of keys whose SpookyHash V2 of 32 bits is at least this,
+    pub first_hash: u32,
+    /// and at most this.
+    pub last_hash: u32,
+    /// Of those, so many of a million at random.
+    pub per_million: u32,
+}
+
+impl Shadow {
+    /// All of them.
+    pub const ALL: Shadow = Shadow {
+        first_hash: 0,
+        last_hash: u32::MAX,
+        per_million: 1_000_000,
+    };
+
+    /// Whether requests of this key may be copied.
+    pub fn takes(&self, key: &[u8]) -> bool {
+        let hash = spooky32(routing_key(key, None, true), 0);
+        (self.first_hash..=self.last_hash).contains(&hash)
+    }
+
+    /// Whether this one is, by a random number.
+    pub const fn samples(&self, random: u64) -> bool {
+        // The upper bits are the better ones.
+        (random >> 20) % 1_000_000 < self.per_million as u64
+    }
+}
+
+/// When a failover goes on, and how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failover {
+    /// What counts as a failure of a get.
+    pub gets: Verdicts,
+    /// Of an update. Increments and touches go by the default.
+    pub updates: Verdicts,
+    /// Of a deletion.
+    pub deletes: Verdicts,
+    /// So many children at most, at least 1; those with the fewest failures in a row come before others, but for the
+    /// first one. `None`: all, in their order.
+    pub max_tries: Option<u32>,
+    /// How many requests may go on.
+    pub limit: Option<Limit>,
+    /// So many seconds at most lives what is stored anywhere but in the first child; 0 for no bound.
+    pub exptime: u32,
+}
+
+impl Failover {
+    /// As a failover is where nothing is said.
+    pub const DEFAULT: Failover = Failover {
+        gets: Verdicts::DEFAULT,
+        updates: Verdicts::DEFAULT,
+        deletes: Verdicts::DEFAULT,
+        max_tries: None,
+        limit: None,
+        exptime: 0,
+    };
+}
+
+/// A bound on how many of all requests fail over. Failures of a server that is known to be down do not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Of a million requests.
+    pub per_million: u32,
+    /// So many may fail over in a row when none has for long; at least 1.
+    pub burst: u32,
+}
+
+/// A set of failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdicts(u16);
+
+impl Verdicts {
+    /// None.
+    pub const NONE: Verdicts = Verdicts(0);
+
+    /// What fails over where nothing is said.
+    pub const DEFAULT: Verdicts = Verdicts::NONE
+        .with(Verdict::Timeout)
+        .with(Verdict::ConnectError)
+        .with(Verdict::Tko)
+        .with(Verdict::Busy)
+        .with(Verdict::RemoteError)
+        .with(Verdict::LocalError);
+
+    /// The set with one more.
+    #[must_use]
+    pub const fn with(self, verdict: Verdict) -> Verdicts {
+        Verdicts(self.0 | 1 << verdict as u16)
+    }
+
+    /// Whether it is in the set.
+    pub const fn has(self, verdict: Verdict) -> bool {
+        self.0 & 1 << verdict as u16 != 0
+    }
+
+    /// The names of what is in it.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let all = Verdict::FAILURES.into_iter();
+        all.filter(move |(_, verdict)| self.has(*verdict))
+            .map(|(name, _)| name)
+    }
+}
+
+/// How a request ended; mcrouter's results, as far as memcached's protocol can tell them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// `DELETED`, or its like in the meta protocol.
+    Deleted,
+    /// `TOUCHED`
+    Touched,
+    /// A get has found its item.
+    Found,
+    /// A miss, or `NOT_FOUND`.
+    NotFound,
+    /// `NOT_STORED`
+    NotStored,
+    /// `STORED`, or the new number.
+    Stored,
+    /// `EXISTS`
+    Exists,
+    /// `OK`
+    Ok,
+    /// No answer in time.
+    Timeout,
+    /// No connection.
+    ConnectError,
+    /// The server is out of service.
+    Tko,
+    /// `SERVER_ERROR 307`
+    Busy,
+    /// The key is too long.
+    BadKey,
+    /// `CLIENT_ERROR`
+    ClientError,
+    /// The router could not send it.
+    LocalError,
+    /// Any other error of the server, or of the connection to it.
+    RemoteError,
+}
+
+impl Verdict {
+    /// The failures, with their names in the configuration.
+    pub const FAILURES: [(&'static str, Verdict); 8] = [
+        ("timeout", Verdict::Timeout),
+        ("connect", Verdict::ConnectError),
+        ("down", Verdict::Tko),
+        ("busy", Verdict::Busy),
+        ("remote", Verdict::RemoteError),
+        ("local", Verdict::LocalError),
+        ("client", Verdict::ClientError),
+        ("bad-key", Verdict::BadKey),
+    ];
+
+    /// Whether it is a failure.
+    pub const fn is_error(self) -> bool {
+        self.fails_over() || matches!(self, Verdict::ClientError | Verdict::BadKey)
+    }
+
+    /// How bad it is: a reply is worse than another if this is larger.
+    pub const fn severity(self) -> u8 {
+        match self {
+            Verdict::Deleted | Verdict::Found | Verdict::Stored | Verdict::Exists | Verdict::Ok => {
+                1
+            }
+            Verdict::NotFound | Verdict::NotStored => 4,
+            Verdict::Timeout | Verdict::ConnectError | Verdict::Tko | Verdict::Busy => 5,
+            Verdict::BadKey => 6,
+            Verdict::RemoteError => 7,
+            Verdict::LocalError => 8,
+            Verdict::ClientError => 9,
+            // mcrouter has forgotten it in its list.
+            Verdict::Touched => 10,
+        }
+    }
+
+    /// Whether a failover goes on, unless it is told otherwise.
+    pub const fn fails_over(self) -> bool {
+        matches!(
+            self,
+            Verdict::Timeout
+                | Verdict::ConnectError
+                | Verdict::Tko
+                | Verdict::Busy
+                | Verdict::LocalError
+                | Verdict::RemoteError
+        )
+    }
+
+    /// Whether the item was there, or all is well.
+    pub const fn is_hit(self) -> bool {
+        matches!(
+            self,
+            Verdict::Deleted | Verdict::Touched | Verdict::Found | Verdict::Ok
+        )
+    }
+}

@@ -1,0 +1,143 @@
+//! What routes with several children remember and count.
+//!
+//! [`Rule`](crate::config::Rule) says which children get a request and whose reply is the answer. This module is pure: it
+//! orders children by what is remembered of them, and counts verdicts. Who sends and waits is the worker's dialogue.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::config::{Failover, Verdict};
+
+/// What a failover remembers from one request to the next, in all workers.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<Remembered>);
+
+/// Memories make no difference between routes.
+impl PartialEq for Memory {
+    fn eq(&self, _: &Memory) -> bool {
+        true
+    }
+}
+
+impl Eq for Memory {}
+
+#[derive(Debug, Default)]
+struct Remembered {
+    /// Failures in a row, by child.
+    failures: Vec<u32>,
+    /// What is missing from a full bucket, in millionths of a request.
+    missing: u64,
+}
+
+const MILLION: u64 = 1_000_000;
+
+impl Memory {
+    fn lock(&self) -> MutexGuard<'_, Remembered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The children that a request is to try, in order. Counts the request.
+    pub fn order(&self, rule: &Failover, children: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..children).collect();
+        if rule.max_tries.is_none() && rule.limit.is_none() {
+            return order;
+        }
+        let mut memory = self.lock();
+        if let Some(limit) = rule.limit {
+            memory.missing = memory.missing.saturating_sub(limit.per_million.into());
+        }
+        if let Some(most) = rule.max_tries {
+            if let Some(others) = order.get_mut(1..) {
+                others.sort_by_key(|child| memory.failures.get(*child).copied().unwrap_or(0));
+            }
+            order.truncate((most as usize).max(1));
+        }
+        order
+    }
+
+    /// A child has answered.
+    pub fn heard(&self, rule: &Failover, child: usize, verdict: Verdict) {
+        if rule.max_tries.is_none() {
+            return;
+        }
+        let mut memory = self.lock();
+        if memory.failures.len() <= child {
+            memory.failures.resize(child + 1, 0);
+        }
+        if let Some(failures) = memory.failures.get_mut(child) {
+            *failures = match verdict.is_error() {
+                true => failures.saturating_add(1),
+                false => 0,
+            };
+        }
+    }
+
+    /// Whether a request that has failed so may go on.
+    pub fn may_go_on(&self, rule: &Failover, verdict: Verdict) -> bool {
+        let Some(limit) = rule.limit else {
+            return true;
+        };
+        if matches!(verdict, Verdict::Tko | Verdict::ConnectError) {
+            return true;
+        }
+        let mut memory = self.lock();
+        let missing = memory.missing + MILLION;
+        let goes_on = missing <= u64::from(limit.burst.max(1)) * MILLION;
+        if goes_on {
+            memory.missing = missing;
+        }
+        goes_on
+    }
+}
+
+/// Counts replies until one verdict has more than a half of them.
+#[derive(Debug)]
+pub struct Majority<T> {
+    needed: usize,
+    /// How often each verdict came, and the reply that was the last to raise the count.
+    counts: Vec<(Verdict, usize, T)>,
+}
+
+impl<T> Majority<T> {
+    /// Of so many children.
+    pub fn new(children: usize) -> Majority<T> {
+        Majority {
+            needed: children / 2 + 1,
+            counts: Vec::new(),
+        }
+    }
+
+    /// Takes a reply; true when one verdict has the majority.
+    pub fn add(&mut self, verdict: Verdict, reply: T) -> bool {
+        let known = self.counts.iter_mut().find(|(one, ..)| *one == verdict);
+        let count = match known {
+            Some((_, count, last)) => {
+                *count += 1;
+                *last = reply;
+                *count
+            }
+            None => {
+                self.counts.push((verdict, 1, reply));
+                1
+            }
+        };
+        count >= self.needed
+    }
+
+    /// The most frequent one; of equally frequent ones the worst.
+    pub fn winner(self) -> Option<T> {
+        let mut best: Option<(Verdict, usize, T)> = None;
+        for one in self.counts {
+            let better = best.as_ref().is_none_or(|(verdict, count, _)| {
+                one.1 > *count || (one.1 == *count && one.0.severity() > verdict.severity())
+            });
+            if better {
+                best = Some(one);
+            }
+        }
+        best.map(|(_, _, reply)| reply)
+    }
+}
+
+#[cfg(test)]
+#[path = "many_tests.rs"]
+mod tests;

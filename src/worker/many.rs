@@ -1,0 +1,385 @@
+//! Routes with several children, as dialogues; which rule does what is in [`crate::config::Rule`].
+//!
+//! Invariants: every child that a rule names gets the request, also those whose reply does not matter any more
+//! ([`Handle::answer_early`]); the answer is one of the children's replies as it came, or the answer of a route that
+//! leads nowhere. Nothing here knows what the children are.
+
+use std::sync::Arc;
+
+use super::dialogue::{Answer, Ask, Handle};
+use super::dispatch::Op;
+use super::frame::Retained;
+use super::own;
+use crate::config::{Failover, Rule, Verdict, Verdicts};
+use crate::protocol::error::ErrorKind;
+use crate::protocol::response::Kind;
+use crate::route::exec::Outcome;
+use crate::route::many::{Majority, Memory};
+use crate::route::tree::{NodeId, Reason};
+use crate::upstream::conn::Class;
+
+/// What a command is, as far as rules care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Group {
+    Get,
+    Update,
+    Delete,
+    Arithmetic,
+    /// `touch` and what is for people.
+    Other,
+}
+
+impl Group {
+    fn of(what: &Retained) -> Group {
+        match what.op() {
+            Op::Get(..) => Group::Get,
+            Op::Command { class, head, .. } => match class {
+                Class::Store => Group::Update,
+                Class::Delete => Group::Delete,
+                Class::Arith => Group::Arithmetic,
+                Class::Meta { .. } => match head.get(..3) {
+                    Some(b"mg ") => Group::Get,
+                    Some(b"ms ") => Group::Update,
+                    Some(b"md ") => Group::Delete,
+                    _ => Group::Arithmetic,
+                },
+                Class::Touch | Class::Flush | Class::MetaDebug | Class::Uptime => Group::Other,
+            },
+        }
+    }
+}
+
+fn verdict(answer: &Answer, group: Group) -> Verdict {
+    match answer {
+        Answer::Value(_) => Verdict::Found,
+        Answer::Miss => Verdict::NotFound,
+        Answer::Line(kind, _) => match kind {
+            Kind::Stored | Kind::Number => Verdict::Stored,
+            Kind::NotStored | Kind::MetaNotStored => Verdict::NotStored,
+            Kind::Exists | Kind::MetaExists => Verdict::Exists,
+            Kind::Deleted => Verdict::Deleted,
+            Kind::Touched => Verdict::Touched,
+            Kind::Ok | Kind::End | Kind::Version => Verdict::Ok,
+            Kind::MetaHeader | Kind::MetaValue(_) => match group {
+                Group::Delete => Verdict::Deleted,
+                Group::Update | Group::Arithmetic => Verdict::Stored,
+                Group::Get | Group::Other => Verdict::Found,
+            },
+            Kind::MetaDebug => Verdict::Found,
+            Kind::NotFound | Kind::MetaMiss | Kind::MetaNotFound => Verdict::NotFound,
+            Kind::ClientError => Verdict::ClientError,
+            Kind::Error | Kind::ServerError | Kind::Unknown => Verdict::RemoteError,
+        },
+        // A route's own error may be any; that of a server is told by its line.
+        Answer::Error(line, outcome) => match outcome {
+            Outcome::Failed(Reason::Timeout) => Verdict::Timeout,
+            Outcome::Failed(Reason::Connect) => Verdict::ConnectError,
+            Outcome::Failed(Reason::Busy) => Verdict::Busy,
+            Outcome::Failed(_) if line.starts_with(b"SERVER_ERROR 307") => Verdict::Busy,
+            Outcome::Failed(_) => Verdict::RemoteError,
+            _ => Verdict::ClientError,
+        },
+        Answer::Failed(kind) => match kind {
+            ErrorKind::Timeout => Verdict::Timeout,
+            ErrorKind::ConnectFailed => Verdict::ConnectError,
+            ErrorKind::MarkedDown => Verdict::Tko,
+            ErrorKind::ConnectionLost | ErrorKind::BadReply | ErrorKind::TooLarge => {
+                Verdict::RemoteError
+            }
+            ErrorKind::KeyTooLong => Verdict::BadKey,
+            _ => Verdict::LocalError,
+        },
+    }
+}
+
+/// What a route that leads nowhere answers: nothing was found, or stored.
+fn nothing(what: &Retained) -> Answer {
+    let mut text = Vec::new();
+    match own::nothing(what.key(), &what.op(), &mut text) {
+        Some((kind, line)) => Answer::Line(kind, line.to_vec()),
+        None => Answer::Miss,
+    }
+}
+
+/// Has the children answer a request by the rule.
+pub(super) async fn run(
+    handle: Handle,
+    (rule, children, memory): (Rule, Vec<NodeId>, Arc<Memory>),
+    what: Retained,
+) -> Answer {
+    // The asks hold a copy each until they are sent.
+    handle.holds(what.held());
+    let group = Group::of(&what);
+    let begin = |from: NodeId| {
+        let what = what.clone();
+        handle.begin(Ask { from, what })
+    };
+    let none = || Answer::Failed(ErrorKind::NoServer);
+    match rule {
+        Rule::AllSync => {
+            let mut open: Vec<u32> = children.into_iter().map(begin).collect();
+            let mut worst: Option<(Verdict, Answer)> = None;
+            while let Some(answer) = handle.any(&mut open).await {
+                let new = verdict(&answer, group);
+                let is_worse = |(old, _): &(Verdict, Answer)| new.severity() > old.severity();
+                if worst.as_ref().is_none_or(is_worse) {
+                    worst = Some((new, answer));
+                }
+            }
+            worst.map_or_else(none, |(_, answer)| answer)
+        }
+        Rule::AllAsync => {
+            let mut open: Vec<u32> = children.into_iter().map(begin).collect();
+            handle.answer_early(nothing(&what));
+            rest(&handle, &mut open).await
+        }
+        Rule::AllInitial | Rule::Shadow(_) => {
+            let mut children = children.into_iter();
+            let first = children.next();
+            let mut open: Vec<u32> = children.map(begin).collect();
+            let Some(first) = first else {
+                return none();
+            };
+            let answer = handle.any(&mut vec![begin(first)]).await;
+            handle.answer_early(answer.unwrap_or_else(none));
+            rest(&handle, &mut open).await
+        }
+        Rule::AllFastest => {
+            let mut open: Vec<u32> = children.into_iter().map(begin).collect();
+            while let Some(answer) = handle.any(&mut open).await {
+                if open.is_empty() || !verdict(&answer, group).fails_over() {
+                    handle.answer_early(answer);
+                    return rest(&handle, &mut open).await;
+                }
+            }
+            none()
+        }
+        Rule::AllMajority => {
+            let mut open: Vec<u32> = children.into_iter().map(begin).collect();
+            let mut majority = Majority::new(open.len());
+            while let Some(answer) = handle.any(&mut open).await {
+                if majority.add(verdict(&answer, group), answer) {
+                    break;
+                }
+            }
+            handle.answer_early(majority.winner().unwrap_or_else(none));
+            rest(&handle, &mut open).await
+        }
+        Rule::MissFailover { best } => {
+            let moves_on = matches!(group, Group::Get | Group::Delete);
+            let mut found: Option<(Verdict, Answer)> = None;
+            for child in children {
+                let Some(answer) = handle.any(&mut vec![begin(child)]).await else {
+                    break;
+                };
+                let new = verdict(&answer, group);
+                if new.is_hit() || !moves_on {
+                    return answer;
+                }
+                let is_worse = |(old, _): &(Verdict, Answer)| new.severity() > old.severity();
+                if !best || !found.as_ref().is_some_and(is_worse) {
+                    found = Some((new, answer));
+                }
+            }
+            found.map_or_else(none, |(_, answer)| answer)
+        }
+        Rule::Failover(rule) => {
+            let mut last = None;
+            let order = memory.order(&rule, children.len());
+            for (tries, child) in (1..).zip(&order) {
+                let Some(node) = children.get(*child) else {
+                    break;
+                };
+                let Some(answer) = handle.any(&mut vec![begin(*node)]).await else {
+                    break;
+                };
+                let new = verdict(&answer, group);
+                memory.heard(&rule, *child, new);
+                if !failures(&rule, group).has(new)
+                    || tries == order.len()
+                    || !memory.may_go_on(&rule, new)
+                {
+                    return answer;
+                }
+                last = Some(answer);
+            }
+            last.unwrap_or_else(none)
+        }
+    }
+}
+
+/// What counts as a failure of such a command.
+const fn failures(rule: &Failover, group: Group) -> Verdicts {
+    match group {
+        Group::Get => rule.gets,
+        Group::Update => rule.updates,
+        Group::Delete => rule.deletes,
+        Group::Arithmetic | Group::Other => Verdicts::DEFAULT,
+    }
+}
+
+/// Waits for what does not matter any more: the children that have been asked are to be asked to the end.
+async fn rest(handle: &Handle, open: &mut Vec<u32>) -> Answer {
+    while handle.any(open).await.is_some() {}
+    // It has been answered.
+    Answer::Miss
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dialogue::Dialogue;
+    use super::*;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
+    /// Three children under a rule; their answers arrive as given, by child. Returns the answer, how many answers it
+    /// took, and whether more were waited for.
+    fn heard(rule: Rule, get: bool, answers: Vec<(u32, Answer)>) -> (Option<Answer>, usize, bool) {
+        let handle = Handle::default();
+        let what = match get {
+            true => Retained::get(b"k".to_vec(), crate::protocol::request::GetCommand::Get, 0),
+            false => Retained::line(Class::Touch, b"k".to_vec(), b"touch k 0\r\n".to_vec()),
+        };
+        let mut dialogue: Dialogue = Box::pin(run(
+            handle.clone(),
+            (rule, vec![0, 1, 2], Arc::default()),
+            what,
+        ));
+        let mut numbers = std::collections::HashMap::new();
+        let mut given = answers.into_iter();
+        let mut count = 0;
+        loop {
+            let polled = Pin::new(&mut dialogue).poll(&mut Context::from_waker(Waker::noop()));
+            if let Some(early) = handle.talk().early.take() {
+                return (Some(early), count, polled.is_pending());
+            }
+            if let Poll::Ready(answer) = polled {
+                return (Some(answer), count, false);
+            }
+            numbers.extend(
+                handle
+                    .talk()
+                    .asks
+                    .split_off(0)
+                    .into_iter()
+                    .map(|(number, ask)| (ask.from, number)),
+            );
+            let Some((child, answer)) = given.next() else {
+                return (None, count, true);
+            };
+            count += 1;
+            handle.talk().answer(numbers[&child], answer);
+        }
+    }
+
+    fn line(text: &str) -> Answer {
+        Answer::Line(Kind::NotFound, text.as_bytes().to_vec())
+    }
+
+    fn text(answer: Option<Answer>) -> String {
+        match answer.unwrap() {
+            Answer::Line(_, bytes) | Answer::Value(bytes) => String::from_utf8(bytes).unwrap(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn of_equally_bad_replies_the_first_to_arrive_is_the_answer() {
+        let all = vec![(2, line("c")), (0, line("a")), (1, line("b"))];
+        let (answer, count, _) = heard(Rule::AllSync, false, all);
+        assert_eq!((text(answer).as_str(), count), ("c", 3));
+    }
+
+    #[test]
+    fn the_fastest_is_the_first_that_does_not_fail() {
+        let failed = || Answer::Failed(ErrorKind::Timeout);
+        let (answer, count, goes_on) = heard(
+            Rule::AllFastest,
+            true,
+            vec![(1, failed()), (2, Answer::Miss)],
+        );
+        assert!(matches!(answer, Some(Answer::Miss)) && count == 2 && goes_on);
+        let error = Answer::Error(
+            b"SERVER_ERROR last\r\n".to_vec(),
+            Outcome::Failed(Reason::Error),
+        );
+        let (answer, count, goes_on) = heard(
+            Rule::AllFastest,
+            true,
+            vec![(1, failed()), (2, failed()), (0, error)],
+        );
+        assert!(matches!(answer, Some(Answer::Error(..))) && count == 3 && !goes_on);
+    }
+
+    #[test]
+    fn the_first_child_s_reply_ends_an_all_initial_and_nothing_an_all_async() {
+        let (answer, count, goes_on) = heard(
+            Rule::AllInitial,
+            false,
+            vec![(1, line("b")), (0, line("a"))],
+        );
+        assert_eq!((text(answer).as_str(), count, goes_on), ("a", 2, true));
+        let (answer, count, goes_on) = heard(Rule::AllAsync, false, Vec::new());
+        assert_eq!(
+            (text(answer).as_str(), count, goes_on),
+            ("NOT_FOUND\r\n", 0, true)
+        );
+    }
+
+    #[test]
+    fn a_majority_does_not_wait_for_the_rest() {
+        let (answer, count, goes_on) = heard(
+            Rule::AllMajority,
+            false,
+            vec![(2, line("c")), (1, line("b"))],
+        );
+        assert_eq!((text(answer).as_str(), count, goes_on), ("b", 2, true));
+    }
+
+    #[test]
+    fn a_miss_leads_on_and_the_best_reply_may_be_the_answer() {
+        let failed = || Answer::Failed(ErrorKind::Timeout);
+        for (best, want_miss) in [(true, true), (false, false)] {
+            let all = vec![(0, failed()), (1, Answer::Miss), (2, failed())];
+            let (answer, count, _) = heard(Rule::MissFailover { best }, true, all);
+            assert_eq!(
+                (matches!(answer, Some(Answer::Miss)), count),
+                (want_miss, 3)
+            );
+        }
+        let (answer, count, _) = heard(
+            Rule::MissFailover { best: false },
+            false,
+            vec![(0, line("a"))],
+        );
+        assert_eq!(
+            (text(answer).as_str(), count),
+            ("a", 1),
+            "a touch stays where it is"
+        );
+    }
+
+    #[test]
+    fn the_same_reply_means_what_its_command_wanted() {
+        let header = Answer::Line(Kind::MetaHeader, Vec::new());
+        assert_eq!(verdict(&header, Group::Delete), Verdict::Deleted);
+        assert_eq!(verdict(&header, Group::Update), Verdict::Stored);
+        assert_eq!(verdict(&header, Group::Get), Verdict::Found);
+        let said =
+            |line: &[u8], outcome| verdict(&Answer::Error(line.to_vec(), outcome), Group::Get);
+        let error = |line: &[u8]| said(line, Outcome::Failed(Reason::Error));
+        assert_eq!(error(b"SERVER_ERROR 307 busy\r\n"), Verdict::Busy);
+        assert_eq!(error(b"SERVER_ERROR x\r\n"), Verdict::RemoteError);
+        assert_eq!(error(b"ERROR\r\n"), Verdict::RemoteError);
+        let done = said(b"CLIENT_ERROR x\r\n", Outcome::Done);
+        assert_eq!(done, Verdict::ClientError);
+        // Errors of routes say what they are, whatever their words.
+        for (reason, want) in [
+            (Reason::Timeout, Verdict::Timeout),
+            (Reason::Connect, Verdict::ConnectError),
+            (Reason::Busy, Verdict::Busy),
+        ] {
+            assert_eq!(said(b"SERVER_ERROR x\r\n", Outcome::Failed(reason)), want);
+        }
+    }
+}
