@@ -132,6 +132,10 @@ impl Core {
             snapshot,
             destinations,
         });
+        // The bound may be another one.
+        if self.overloaded {
+            self.enforce_budget();
+        }
     }
 
     /// The destination with this spec: the one there is, or a new one, whose figures are those of this pool.
