@@ -197,6 +197,7 @@ impl Env {
                 Shape::Failover { on_miss } => on_miss && self.setup.faults,
                 _ => false,
             },
+            replays: self.setup.faults && !self.strict,
             in_parts: self.setup.threshold().is_some(),
         }
     }

@@ -84,6 +84,8 @@ pub struct Rules {
     pub vanish: bool,
     /// Items may appear, and a hit need not be where updates go (a pool that only gets fall back on).
     pub appear: bool,
+    /// What an update that failed was about may be deleted later, when its server is back (`on_return`).
+    pub replays: bool,
     /// Values are stored in parts: one that has lost a part can't be read, but is there.
     pub in_parts: bool,
 }
@@ -197,6 +199,9 @@ impl Belief {
         if doubtful {
             // It may not have been executed, or not yet.
             states.iter().for_each(|s| add(s.clone(), &mut next));
+            if rules.replays {
+                add(None, &mut next);
+            }
         }
         for state in states {
             for (expected, after) in self.outcomes(op, state) {
