@@ -67,7 +67,7 @@ impl Reader<'_> {
         self.route(report, &entry, depth + 1).map(Box::new)
     }
 
-    fn children(
+    pub(super) fn children(
         &mut self,
         report: &mut Report<'_>,
         table: &Table<'_, '_>,

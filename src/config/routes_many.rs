@@ -33,19 +33,7 @@ impl Reader<'_> {
             Rule::Shadow(shadow) => Rule::Shadow(read_shadow(report, table, shadow)?),
             rule => rule,
         };
-        let list = table.require(report, "children", "children = [\"POOL\", \"OTHER\"]")?;
-        let elements = list.array(report, "a list of routes")?;
-        if elements.is_empty() {
-            report
-                .error(list.place(), "`children` is an empty list")
-                .label("name at least one route");
-            return None;
-        }
-        let children: Vec<Option<Route>> = elements
-            .iter()
-            .map(|element| self.route(report, element, depth + 1))
-            .collect();
-        let children = children.into_iter().collect::<Option<_>>()?;
+        let children = self.children(report, table, depth)?;
         Some(Route::Many { rule, children })
     }
 }
