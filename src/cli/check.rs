@@ -131,6 +131,12 @@ fn route(text: &mut String, config: &Config, node: &Route, what: &str, depth: us
                 route(text, config, child, &what, depth + 1);
             }
         }
+        Route::Keys(keys) => {
+            let _ = writeln!(text, "{pad}{what} -> {keys}");
+            for (what, child) in keys.labelled() {
+                route(text, config, child, &what, depth + 1);
+            }
+        }
         Route::WarmUp {
             cold,
             warm,
@@ -242,9 +248,13 @@ fn pool(text: &mut String, config: &Config, pool: &Pool) {
     } else {
         "gets are not"
     };
+    let prefix = match pool.keep_routing_prefix {
+        true => "\n  the servers see keys with their routing prefixes",
+        false => "",
+    };
     let _ = writeln!(
         text,
-        "  {each} of each worker to each server; {coalesce} coalesced\n  \
+        "  {each} of each worker to each server; {coalesce} coalesced{prefix}\n  \
          a request may take {}, connecting {}\n  \
          a server is out after {} in a row or when it can't be connected to,\n  and tried again after {} to {}\n  \
          it is back after {} in a row; one that comes and goes must answer for {} and more\n  \

@@ -9,6 +9,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use super::{ExplainArgs, Failure, open_config};
+use crate::config::mcrouter::host_id;
 use crate::config::{Config, OnFailure, Pool, Route, Rule, show_size};
 use crate::hash::Selector;
 use crate::route::compile::MAX_SUCCESSORS;
@@ -184,6 +185,19 @@ fn follow<'c>(
                 path.pop();
             }
         }
+        Route::Keys(keys) => {
+            let ways = keys.ways(key, host_id(), now());
+            if ways.is_empty() {
+                let mut path = path.clone();
+                path.push("no route for this routing prefix".to_owned());
+                return found.push(Reached { pool: None, path });
+            }
+            for (what, child, key) in ways {
+                path.push(what);
+                follow(config, child, &key, path, found);
+                path.pop();
+            }
+        }
         Route::WarmUp { cold, warm, .. } => {
             step("cold".to_owned(), cold);
             step("warm, if a get misses".to_owned(), warm);
@@ -208,6 +222,12 @@ fn follow<'c>(
             }
         }
     }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let since = std::time::UNIX_EPOCH.elapsed();
+    since.map_or(0, |since| since.as_secs())
 }
 
 fn in_words(text: &mut String, pool: &Pool, path: &[String], selector: &Selector, key: &[u8]) {

@@ -16,6 +16,8 @@ mod choose;
 mod choose_show;
 mod diagnostics;
 mod discover;
+mod keys;
+mod keys_show;
 mod many;
 pub mod mcrouter;
 mod ordinals;
@@ -40,6 +42,9 @@ pub use address::{AddressError, DEFAULT_SOCKET_MODE, Listen, ServerAddr};
 pub use choose::{Choose, ErrorResult, Rate, Rates, Requests};
 pub use diagnostics::{Diagnostic, Errors, MAX_SHOWN, Severity, Warning};
 pub use discover::{Discover, Dns, IdentityWish, Membership, Source};
+pub use keys::{Keys, Modify, Numbered, Shard, Split};
+pub(crate) use keys::{routes_of, routing_prefix, shard_id, shard_key};
+pub(crate) use keys_show::numbered;
 pub use many::{Failover, Limit, Rule, Shadow, Verdict, Verdicts};
 pub use ordinals::{MAX_ORDINALS, Ordinals, OrdinalsError, is_host_name};
 pub use origin::{Attempt, FileRead, LoadError, Origin, load, parse_any};
@@ -96,6 +101,8 @@ pub struct Pool {
     pub connections: usize,
     /// Whether single-key gets that wait for the same server leave as one multi-key get.
     pub coalesce: bool,
+    /// Whether servers see keys with the routing prefix that a route has taken off.
+    pub keep_routing_prefix: bool,
     /// How long after a change of the servers a key's previous server is asked, too; `None` for not at all.
     pub warm_scaling: Option<Duration>,
     /// What becomes of requests whose server is down; `None`: [`Config::miss_on_get_errors`] says.
@@ -228,6 +235,8 @@ pub enum Route {
         /// At least one.
         children: Vec<Route>,
     },
+    /// Looks into keys, or changes them.
+    Keys(Keys),
 }
 
 /// What makes a failover route try its next child.
@@ -339,6 +348,7 @@ impl Pool {
             connect_timeout: Duration::from_secs(1),
             connections: 1,
             coalesce: true,
+            keep_routing_prefix: false,
             warm_scaling: None,
             on_failure: None,
             gutter: None,

@@ -254,6 +254,7 @@ fn pool(report: &mut Report<'_>, entry: &Entry<'_, '_>, wishes: &mut Vec<Wish>) 
     );
     table.usize(report, "connections", 1..=64, &mut pool.connections);
     table.bool(report, "coalesce", &mut pool.coalesce);
+    table.bool(report, "keep_routing_prefix", &mut pool.keep_routing_prefix);
     let mut window = 10 * MINUTE;
     let day = 24 * 60 * MINUTE;
     table.duration(report, "warm_window", 1000 * millisecond..=day, &mut window);

@@ -102,6 +102,7 @@ fn pool(text: &mut String, pool: &Pool, all: &[Pool]) {
     );
     line(text, "connections", pool.connections);
     line(text, "coalesce", pool.coalesce);
+    line(text, "keep_routing_prefix", pool.keep_routing_prefix);
     line(text, "warm_scaling", pool.warm_scaling.is_some());
     if let Some(window) = pool.warm_scaling {
         line(text, "warm_window", quoted(&show_duration(window)));
@@ -268,6 +269,7 @@ fn route(config: &Config, node: &Route) -> String {
             format!("{{ type = \"failover\", children = {children}, on = {on} }}")
         }
         Route::Choose(choose) => super::choose_show::render(choose, |child| route(config, child)),
+        Route::Keys(keys) => super::keys_show::render(keys, |child| route(config, child)),
         Route::WarmUp {
             cold,
             warm,

@@ -17,7 +17,7 @@ use super::schema::{self, Section};
 use super::{FailoverOn, Route, show_size};
 
 /// How deep routes may nest; the request path keeps a frame for each level that decides on a reply.
-const MAX_DEPTH: usize = 16;
+const MAX_DEPTH: usize = 20;
 
 /// memcached reads a larger exptime as a date.
 const MAX_EXPTIME: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -30,6 +30,8 @@ const DEFAULT_BATCH: usize = 10;
 
 #[path = "routes_choose.rs"]
 mod choose;
+#[path = "routes_keys.rs"]
+mod keys;
 
 const TYPES: &[(&str, &Section)] = &[
     ("prefix", &schema::ROUTE_PREFIX),
@@ -48,7 +50,11 @@ const TYPES: &[(&str, &Section)] = &[
 
 /// Every type there is.
 fn types() -> impl Iterator<Item = (&'static str, &'static Section)> {
-    TYPES.iter().copied().chain(choose::TYPES)
+    TYPES
+        .iter()
+        .copied()
+        .chain(choose::TYPES)
+        .chain(keys::TYPES)
 }
 
 /// Reads the route of the file and warns of pools that it does not use.
@@ -96,6 +102,7 @@ pub(super) fn warn_of_thresholds(
             children.iter().collect()
         }
         Route::Choose(choose) => choose.children(),
+        Route::Keys(keys) => keys.children(),
         Route::WarmUp { cold, warm, .. } => vec![&**cold, &**warm],
         Route::BigValue {
             child,
@@ -154,6 +161,10 @@ impl Reader<'_> {
                     .find(|(_, one)| one.heading == section.heading)
                 {
                     return self.choose(report, kind, &table, depth);
+                }
+                let mut keys = keys::TYPES.into_iter();
+                if let Some((kind, _)) = keys.find(|(_, one)| one.heading == section.heading) {
+                    return self.keys(report, kind, &table, depth);
                 }
                 match section.heading {
                     heading if heading == schema::ROUTE_PREFIX.heading => {

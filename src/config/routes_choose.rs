@@ -57,7 +57,7 @@ impl Reader<'_> {
         Some(Route::Choose(choose))
     }
 
-    fn child(
+    pub(super) fn child(
         &mut self,
         report: &mut Report<'_>,
         table: &Table<'_, '_>,

@@ -141,7 +141,7 @@ fn depth_is_bounded() {
     assert!(
         with_route(&nest(MAX_DEPTH))
             .unwrap_err()
-            .contains("16 deep")
+            .contains("20 deep")
     );
 }
 

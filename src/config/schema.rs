@@ -13,8 +13,10 @@ mod many;
 use std::fmt::Write as _;
 
 mod choose;
+mod keys;
 
 pub use choose::*;
+pub use keys::*;
 pub use many::{ROUTE_ALL, ROUTE_MISS_FAILOVER, ROUTE_SELECTIVE_FAILOVER, ROUTE_SHADOW};
 
 /// One key.
@@ -262,6 +264,12 @@ pub const POOL: Section = Section {
             "true or false",
             "true",
             "Send single-key gets that wait for the same server as one multi-key get. Clients see no difference but the speed.",
+        ),
+        key(
+            "keep_routing_prefix",
+            "true or false",
+            "false",
+            "Whether the servers see keys with the routing prefix that a routing-prefix route has taken off. Who owns a key does not depend on it.",
         ),
         key(
             "warm_scaling",
@@ -745,6 +753,12 @@ pub const SECTIONS: &[Section] = &[
     ROUTE_MISS_FAILOVER,
     ROUTE_SELECTIVE_FAILOVER,
     ROUTE_SHADOW,
+    ROUTE_ROUTING_PREFIX,
+    ROUTE_OF_PREFIXES,
+    ROUTE_MODIFY_KEY,
+    ROUTE_KEY_SPLIT,
+    ROUTE_SHARD_SPLIT,
+    ROUTE_SHARD,
     LIMITS,
     LOG,
     ADMIN,

@@ -115,6 +115,17 @@ pub enum Own {
     },
 }
 
+impl Own {
+    /// That of a tree that has no route for a key, in mcrouter's words. Shown whether failed gets are misses or not.
+    pub fn nowhere() -> Own {
+        Own::Error {
+            line: b"SERVER_ERROR RootRoute: No rh found\r\n"[..].into(),
+            reason: Some(Reason::Error),
+            is_shown: true,
+        }
+    }
+}
+
 fn error(line: &str, reason: Option<Reason>, is_shown: bool) -> Node {
     Node::Own(Own::Error {
         line: line.as_bytes().into(),

@@ -14,9 +14,9 @@ use crate::hash::{PlacementError, Selector, Shift};
 use crate::protocol::request;
 use crate::upstream::health::HealthPolicy;
 
-use super::choose;
 use super::moved::{Handover, MovedKeys};
 use super::tree::{Node, NodeId, Reason, Reasons, Tree};
+use super::{choose, keys};
 
 /// Everything a worker needs to route requests.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub struct PoolSnapshot {
     pub servers: Vec<Arc<DestinationSpec>>,
     /// Whether single-key gets may share a line.
     pub coalesce: bool,
+    /// Whether the servers see keys with their routing prefixes.
+    pub keeps_prefix: bool,
 }
 
 /// What a pool stands for.
@@ -167,6 +169,7 @@ impl Snapshot {
                         })
                         .collect(),
                     coalesce: pool.coalesce,
+                    keeps_prefix: pool.keep_routing_prefix,
                 })
             })
             .collect::<Result<_, _>>()?;
@@ -221,6 +224,9 @@ fn fails_over(config: &Config) -> BTreeSet<&str> {
             Route::BigValue { child, .. } => routes.push((child, below)),
             Route::Choose(choose) => {
                 routes.extend(choose.children().into_iter().map(|one| (one, below)));
+            }
+            Route::Keys(keys) => {
+                routes.extend(keys.children().into_iter().map(|one| (one, below)));
             }
             Route::Many { rule, children } => {
                 let below = below || !matches!(rule, Rule::Shadow(_));
@@ -279,6 +285,7 @@ fn successors(index: usize, pool: &Pool, pools: &mut Vec<PoolSnapshot>) -> Range
                 selector: None,
                 servers: Vec::new(),
                 coalesce: pool.coalesce,
+                keeps_prefix: pool.keep_routing_prefix,
             });
         }
     }
@@ -389,16 +396,13 @@ fn add(route: &Route, leaves: &Leaves<'_>, nodes: &mut Vec<Node>) -> NodeId {
     let node = match route {
         Route::Pool(pool) => return leaves.add(*pool, nodes),
         Route::Choose(choose) => return choose::add(choose, nodes, reason, add),
+        Route::Keys(keys) => keys::add(keys, nodes, add),
         Route::Prefix { prefixes, default } => {
-            let mut prefixes: Vec<_> = prefixes
+            let prefixes: Vec<(&[u8], NodeId)> = prefixes
                 .iter()
-                .map(|(prefix, child)| (prefix.clone().into_boxed_slice(), add(child, nodes)))
+                .map(|(prefix, child)| (&**prefix, add(child, nodes)))
                 .collect();
-            prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
-            Node::Prefix {
-                prefixes,
-                default: add(default, nodes),
-            }
+            Node::prefix(prefixes, add(default, nodes))
         }
         Route::Failover { children, on } => {
             let on = on

@@ -50,6 +50,8 @@ pub enum Target {
     Own(NodeId),
     /// It is to be sent to this node's children by its rule.
     Many(NodeId),
+    /// It is to be sent on with the keys that this node makes of its key.
+    Rekey(NodeId),
 }
 
 /// A pool that an item is to be added to, and for how many seconds; 0 is for ever.
@@ -199,6 +201,7 @@ impl Plan {
                         }
                         (Node::Moving { new, .. }, Sort::Get) => (*new, true),
                         (Node::Many { .. }, _) => return Some(Target::Many(node)),
+                        (Node::Rekey(_), _) => return Some(Target::Rekey(node)),
                         (Node::Pool(_) | Node::Prefix { .. } | Node::Choose(_), _) => return None,
                     };
                     if stays {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::choose::{Choice, Operations, Own};
+use super::keys::Rekey;
 use super::many::Memory;
 use super::moved::MovedKeys;
 use super::rate::Limit;
@@ -136,6 +137,20 @@ pub enum Node {
         /// What it remembers.
         memory: Arc<Memory>,
     },
+    /// Looks into keys, or changes them.
+    Rekey(Box<Rekey>),
+}
+
+impl Node {
+    /// A choice by the beginning of the key.
+    pub fn prefix(prefixes: Vec<(&[u8], NodeId)>, default: NodeId) -> Node {
+        let mut prefixes: Vec<(Box<[u8]>, NodeId)> = prefixes
+            .into_iter()
+            .map(|(prefix, child)| (prefix.into(), child))
+            .collect();
+        prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        Node::Prefix { prefixes, default }
+    }
 }
 
 /// Where the choice by key ends.
@@ -190,6 +205,14 @@ impl Tree {
         self.nodes.get(id as usize)
     }
 
+    /// If a node chooses by the beginning of the key: the one that it chooses; else itself.
+    pub fn prefixed(&self, id: NodeId, key: &[u8]) -> NodeId {
+        match self.node(id) {
+            Some(Node::Prefix { prefixes, default }) => longest(prefixes, *default, key),
+            _ => id,
+        }
+    }
+
     /// Where a key goes.
     #[inline]
     pub fn resolve(&self, key: &[u8]) -> Step {
@@ -203,15 +226,16 @@ impl Tree {
             match self.nodes.get(id as usize) {
                 Some(Node::Pool(pool)) => return Step::Pool(*pool),
                 Some(Node::Prefix { prefixes, default }) => {
-                    id = prefixes
-                        .iter()
-                        .find(|(prefix, _)| key.starts_with(prefix))
-                        .map_or(*default, |(_, child)| *child);
+                    id = longest(prefixes, *default, key);
                 }
                 Some(Node::Moving { new, keys, .. }) if !keys.moved(key) => id = *new,
                 Some(Node::Choose(choice)) => match choice.child(key) {
                     Some(child) => id = child,
                     None => return Step::Nowhere,
+                },
+                Some(Node::Rekey(rekey)) => match unchanged(rekey, key) {
+                    Some(child) => id = child,
+                    None => return Step::Decide(id),
                 },
                 Some(Node::Many { rule, children, .. }) => match passed(*rule, children, key) {
                     Some(child) => id = child,
@@ -222,6 +246,20 @@ impl Tree {
             }
         }
     }
+}
+
+#[inline]
+fn longest(prefixes: &[(Box<[u8]>, NodeId)], default: NodeId, key: &[u8]) -> NodeId {
+    let mut all = prefixes.iter();
+    all.find(|(prefix, _)| key.starts_with(prefix))
+        .map_or(default, |(_, child)| *child)
+}
+
+/// Where a key goes from a node that leaves it as it is.
+#[cold]
+#[inline(never)]
+fn unchanged(rekey: &Rekey, key: &[u8]) -> Option<NodeId> {
+    rekey.passes(key)
 }
 
 /// Where a key goes from a node whose rule is not for it. Apart, lest a mere pool pays for it.

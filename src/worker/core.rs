@@ -78,6 +78,12 @@ pub trait Local: Send {
         let _ = (name, addr);
         Arc::default()
     }
+    /// Seconds since 1970.
+    fn unix_time(&self) -> u64 {
+        let now = std::time::SystemTime::now();
+        let since = now.duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
+    }
     /// A destination was given up.
     fn closed(&mut self, figures: &Arc<stats::Destination>);
 }

@@ -439,6 +439,12 @@ pub(super) fn hides_errors(routing: &Routing, pool: u32) -> Option<bool> {
     routing.snapshot.pools.get(pool as usize)?.hides_errors
 }
 
+/// Whether the servers of a pool see keys with their routing prefixes.
+pub(super) fn keeps_prefix(routing: &Routing, pool: u32) -> bool {
+    let pool = routing.snapshot.pools.get(pool as usize);
+    pool.is_some_and(|pool| pool.keeps_prefix)
+}
+
 #[cold]
 fn pick_successor(routing: &Routing, settings: &PoolSnapshot, key: &[u8]) -> Option<(u32, bool)> {
     let Role::Successor { of, nth } = settings.role else {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::buf::Lent;
 use super::core::Routing;
 use super::dispatch::Op;
-use crate::protocol::exptime;
+use super::rekey::rewritten;
 use crate::protocol::meta::words;
 use crate::protocol::operation::Operation;
 use crate::protocol::request::GetCommand;
+use crate::protocol::{MAX_KEY, exptime};
 use crate::route::big_value::Update;
 use crate::route::exec::{CopyTo, Lifetime, Plan, Sort};
 use crate::route::tree::NodeId;
@@ -116,10 +117,15 @@ pub struct Deletion {
     pub(super) what: Retained,
 }
 
+/// A routing prefix, if there is one.
+pub(super) type Prefix = Option<Arc<[u8]>>;
+
 /// A command kept so that it can be sent again.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Retained {
     key: Vec<u8>,
+    /// The routing prefix that has been taken off the key.
+    prefix: Prefix,
     form: Form,
 }
 
@@ -158,6 +164,7 @@ impl Retained {
         };
         Retained {
             key: key.to_vec(),
+            prefix: None,
             form,
         }
     }
@@ -167,6 +174,7 @@ impl Retained {
     pub(super) fn get(key: Vec<u8>, command: GetCommand, exptime: i32) -> Retained {
         Retained {
             key,
+            prefix: None,
             form: Form::Get(command, exptime),
         }
     }
@@ -175,6 +183,7 @@ impl Retained {
     pub(super) fn store(class: Class, key: Vec<u8>, head: Vec<u8>, block: Vec<u8>) -> Retained {
         Retained {
             key,
+            prefix: None,
             form: Form::Command {
                 class,
                 head,
@@ -188,6 +197,7 @@ impl Retained {
     pub(super) fn line(class: Class, key: Vec<u8>, head: Vec<u8>) -> Retained {
         Retained {
             key,
+            prefix: None,
             form: Form::Command {
                 class,
                 head,
@@ -206,6 +216,7 @@ impl Retained {
     ) -> Retained {
         Retained {
             key,
+            prefix: None,
             form: Form::Command {
                 class: Class::Meta { own_opaque: true },
                 head,
@@ -223,6 +234,7 @@ impl Retained {
         };
         Retained {
             key: self.key.clone(),
+            prefix: self.prefix.clone(),
             form: Form::Command {
                 class,
                 head,
@@ -260,8 +272,50 @@ impl Retained {
                 guard: guard.clone(),
             },
         };
-        let key = self.key.clone();
-        Some(Retained { key, form })
+        Some(Retained {
+            key: self.key.clone(),
+            prefix: self.prefix.clone(),
+            form,
+        })
+    }
+
+    /// The same command for another key, without its routing prefix; `None` if no server takes that.
+    pub(super) fn rekeyed(&self, key: Vec<u8>, prefix: Prefix) -> Option<Retained> {
+        let form = match &self.form {
+            form if key == self.key => form.clone(),
+            Form::Get(command, exptime) => Form::Get(*command, *exptime),
+            Form::Command {
+                class,
+                head,
+                block,
+                guard,
+            } => {
+                // An empty one may still get its prefix back.
+                let word: &[u8] = if key.is_empty() { b"-" } else { &key };
+                let (head, guard) = rewritten(*class, head, guard, word)?;
+                Form::Command {
+                    class: *class,
+                    head,
+                    block: block.clone(),
+                    guard,
+                }
+            }
+        };
+        Some(Retained { key, prefix, form })
+    }
+
+    /// The routing prefix that has been taken off its key.
+    pub(super) fn prefix(&self) -> &Prefix {
+        &self.prefix
+    }
+
+    /// The same command with its routing prefix at the beginning of the key again; `None` if it is too long then.
+    pub(super) fn whole(&self) -> Option<Retained> {
+        let prefix = self.prefix.as_deref().unwrap_or_default();
+        let key = [prefix, &self.key].concat();
+        (key.len() <= MAX_KEY)
+            .then(|| self.rekeyed(key, None))
+            .flatten()
     }
 
     /// If it deletes: what deletes the item whatever the circumstances are.
@@ -285,7 +339,11 @@ impl Retained {
                 }
                 line.extend_from_slice(b" O0\r\n");
                 let guard = b"0".to_vec();
-                Some(Retained::meta(self.key.clone(), line, None, guard))
+                let deletion = Retained::meta(self.key.clone(), line, None, guard);
+                Some(Retained {
+                    prefix: self.prefix.clone(),
+                    ..deletion
+                })
             }
             _ => None,
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::big_value::{Joining, Storing, Terms, join, store};
 use super::core::{Core, Routing};
 use super::dialogues::{Missed, Parts};
-use super::dispatch::{Op, hides_errors, pick};
+use super::dispatch::{Op, hides_errors, keeps_prefix, pick};
 use super::frame::{Deletion, Frame, Retained};
 use super::many;
 use super::moving::{Fetching, Moved, fetch, update};
@@ -112,7 +112,7 @@ impl Core {
         if let Err(kind) = sent {
             let hides_errors = match target {
                 Target::Pool(pool) => hides_errors(&routing, pool),
-                Target::Split(_) | Target::Move(_) | Target::Own(_) | Target::Many(_) => None,
+                _ => None,
             };
             self.fail_in(hides_errors, to, kind);
         }
@@ -128,6 +128,17 @@ impl Core {
     ) -> Result<(), ErrorKind> {
         let key = retained.key();
         let (destination, coalesce) = pick(routing, pool, key).ok_or(ErrorKind::NoServer)?;
+        let whole;
+        let mut retained = retained;
+        if retained.prefix().is_some() {
+            if keeps_prefix(routing, pool) {
+                whole = retained.whole().ok_or(ErrorKind::BadFormat)?;
+                retained = &whole;
+            } else if key.is_empty() {
+                return Err(ErrorKind::BadFormat);
+            }
+        }
+        let key = retained.key();
         let conn = match self.connection(destination, key) {
             Ok(conn) => conn,
             Err(kind) => {
@@ -179,6 +190,9 @@ impl Core {
                         nodes.extend(children);
                     }
                 }
+                Some(Target::Rekey(node)) => {
+                    let _ = self.rekey(Ticket::NOBODY, routing, node, what);
+                }
                 Some(Target::Split(_) | Target::Own(_)) | None => {}
             }
         }
@@ -223,7 +237,29 @@ impl Core {
                 Ok(())
             }
             Target::Many(node) => self.ask_many(to, routing, node, what),
+            Target::Rekey(node) => self.rekey(to, routing, node, what),
         }
+    }
+
+    /// A request that a dialogue is to answer with what its own requests bring. Who gets the answer.
+    pub(super) fn adopt_request(&mut self, to: Ticket) -> Ticket {
+        if let Some(frame) = self.frames.get_mut(to.frame as usize)
+            && frame.answers(to)
+        {
+            // What is found there may have to be put together further up.
+            frame.fetched = true;
+        }
+        self.dialogues.let_go(to);
+        let nobody = Ticket {
+            frame: Ticket::NO_FRAME,
+            ..to
+        };
+        if nobody == Ticket::NOBODY {
+            // What nobody waits for is done all the same.
+            self.forget_frame(to);
+            return Ticket::WORKER;
+        }
+        to
     }
 
     /// Has a node's children answer by its rule.
@@ -243,23 +279,7 @@ impl Core {
         else {
             return Err(ErrorKind::NoServer);
         };
-        if let Some(frame) = self.frames.get_mut(to.frame as usize)
-            && frame.answers(to)
-        {
-            // What is found there may have to be put together further up.
-            frame.fetched = true;
-        }
-        self.dialogues.let_go(to);
-        let mut to = to;
-        let nobody = Ticket {
-            frame: Ticket::NO_FRAME,
-            ..to
-        };
-        if nobody == Ticket::NOBODY {
-            // What nobody waits for is done all the same.
-            self.forget_frame(to);
-            to = Ticket::WORKER;
-        }
+        let to = self.adopt_request(to);
         let mut children = children.clone();
         if let Rule::Shadow(shadow) = rule
             && (self.overloaded || !shadow.samples(self.random()) || self.dialogues.is_busy())

@@ -219,7 +219,7 @@ const fn failures(rule: &Failover, group: Group) -> Verdicts {
 }
 
 /// Waits for what does not matter any more: the children that have been asked are to be asked to the end.
-async fn rest(handle: &Handle, open: &mut Vec<u32>) -> Answer {
+pub(super) async fn rest(handle: &Handle, open: &mut Vec<u32>) -> Answer {
     while handle.any(open).await.is_some() {}
     // It has been answered.
     Answer::Miss

@@ -26,6 +26,7 @@ mod moving;
 mod moving_core_tests;
 mod own;
 mod ready;
+mod rekey;
 mod returns;
 mod servers;
 pub mod socket;

@@ -30,6 +30,7 @@ mod golden;
 mod hostile_reads;
 mod hostile_updates;
 mod input;
+mod keys;
 mod lifecycle;
 mod many;
 mod mcrouter;

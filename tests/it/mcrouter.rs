@@ -328,7 +328,7 @@ fn exit_codes_are_those_of_mcrouter() {
     );
     let later = place.write(
         "later.json",
-        "{\"route\":\n  {\"type\": \"KeySplitRoute\"}}",
+        "{\"route\":\n  {\"type\": \"DistributionRoute\"}}",
     );
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("-p{}", taken.local_addr().unwrap().port());
@@ -346,7 +346,7 @@ fn exit_codes_are_those_of_mcrouter() {
         (
             &["--validate-config", "-f", &later],
             3,
-            "not supported yet by this release: KeySplitRoute\n --> ",
+            "DistributionRoute needs services that only Meta has\n --> ",
         ),
         (&["-p1", "-f", &bad], 2, "`servers` is missing"),
         (&["-p1", "-f", "/none.json"], 2, "can't read /none.json"),

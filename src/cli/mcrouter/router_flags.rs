@@ -3,7 +3,7 @@
 //! A flag that is used is read in `start`; any other says in its [`Role`] what becomes of it. The names in the third
 //! place are those of mcrouter's options, which macros and the flavor file use.
 
-use super::flags::{Flag, Idle, Int, Later, Refuse, Text, Toggle, Use, flag};
+use super::flags::{Flag, Idle, Int, Later, Text, Toggle, Use, flag};
 
 /// The flags of the router.
 #[rustfmt::skip] // A table: a line each.
@@ -60,7 +60,7 @@ pub(super) const ROUTER: &[Flag] = &[
     flag("pool-stats-config-file", None, "pool_stats_config_file", Text, "", Later("every pool has its figures in `stats pools`")),
     flag("route-prefix", Some('R'), "default_route", Text, "/././", Use),
     flag("group-remote-errors", None, "group_remote_errors", Toggle, "0", Later("errors are shown as they are")),
-    flag("send-invalid-route-to-default", None, "send_invalid_route_to_default", Toggle, "0", Later("keys with routing prefixes are passed on as they are")),
+    flag("send-invalid-route-to-default", None, "send_invalid_route_to_default", Toggle, "0", Use),
     flag("enable-flush-cmd", None, "enable_flush_cmd", Toggle, "0", Use),
     flag("disable-request-deadline-check", None, "disable_request_deadline_check", Toggle, "0", Idle("memcached's protocol has no deadlines")),
     flag("reconfiguration-delay-ms", None, "reconfiguration_delay_ms", Int, "1000", Idle("files are looked at twice a second, and read when they have stopped changing")),
@@ -73,7 +73,7 @@ pub(super) const ROUTER: &[Flag] = &[
     flag("retry-timeout", None, "probe_delay_initial_ms", Int, "10000", Use),
     flag("probe-timeout-max", None, "probe_delay_max_ms", Int, "60000", Use),
     flag("timeouts-until-tko", None, "failures_until_tko", Int, "3", Use),
-    flag("allow-only-gets", None, "allow_only_gets", Toggle, "0", Refuse("updates can't be shut off")),
+    flag("allow-only-gets", None, "allow_only_gets", Toggle, "0", Use),
     flag("server-timeout", Some('t'), "server_timeout_ms", Int, "1000", Use),
     flag("cross-region-timeout-ms", None, "cross_region_timeout_ms", Int, "0", Use),
     flag("cross-cluster-timeout-ms", None, "cross_cluster_timeout_ms", Int, "0", Use),

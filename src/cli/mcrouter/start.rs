@@ -206,6 +206,8 @@ fn settings(given: &mut Given) -> Result<Settings, String> {
     tko.after = u32::try_from(within(given, "timeouts-until-tko", 1..=1_000_000)).unwrap_or(3);
     settings.pool.queue.requests = within(given, "target-max-pending-requests", 1..=1_000_000);
     settings.default_route = route_prefix(given.text("route-prefix"))?;
+    settings.unknown_to_default = given.is_on("send-invalid-route-to-default");
+    settings.only_gets = given.is_on("allow-only-gets");
     settings.spools_deletes = !given.is_on("asynclog-disable");
     settings.big_values = big_values(given)?;
     settings.proxies = within(given, "num-proxies", 0..=1024);

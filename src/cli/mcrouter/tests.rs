@@ -261,10 +261,6 @@ fn what_it_would_be_wrong_to_start_without_is_refused() {
             "--ssl-port is not supported yet: encrypted",
         ),
         (
-            &["--allow-only-gets"],
-            "--allow-only-gets is not supported yet",
-        ),
-        (
             &["--listen-sock-fd=3"],
             "--listen-sock-fd is not supported yet",
         ),
@@ -279,7 +275,7 @@ fn what_it_would_be_wrong_to_start_without_is_refused() {
     ] {
         refused(&[&["-p1", "-f/c"], args].concat(), why);
     }
-    assert!(read(&["--allow-only-gets=0"]).refused.is_empty());
+    assert!(read(&["--use-thrift=0"]).refused.is_empty());
 }
 
 #[test]

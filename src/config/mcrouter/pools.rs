@@ -42,7 +42,7 @@ const FIELDS: &[(&str, Field)] = &[
     ("security_mech", Field::Read),
     ("security_mech_within_dc", Field::Read),
     ("security_mech_cross_dc", Field::Read),
-    ("keep_routing_prefix", Field::Later),
+    ("keep_routing_prefix", Field::Read),
     ("tko_tracker", Field::Later),
     ("use_ssl", Field::Later),
     ("port_override_within_dc", Field::Later),
@@ -231,12 +231,27 @@ impl Pools {
         let security = reader.check_security(findings);
         let timeouts = reader.timeouts(findings);
         let servers = reader.servers(findings);
+        let keep_routing_prefix = match reader.get("keep_routing_prefix") {
+            None => false,
+            Some(value) => match value.kind {
+                Kind::Bool(keeps) => keeps,
+                _ => {
+                    let message = format!(
+                        "`keep_routing_prefix` must be true or false, not {}",
+                        value.what()
+                    );
+                    findings.error(value.at, message);
+                    return None;
+                }
+            },
+        };
         (fields && security).then_some(())?;
         let (timeout, connect_timeout) = timeouts?;
         let mut pool = settings.pool.clone();
         pool.name = name.to_owned();
         pool.timeout = timeout;
         pool.connect_timeout = connect_timeout;
+        pool.keep_routing_prefix = keep_routing_prefix;
         Some(Read {
             name: name.to_owned(),
             at,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::keys::split_prefix;
 use super::super::{Config, Pool, Queue, Tko, show_duration};
 use super::macros::Global;
 
@@ -14,6 +15,10 @@ pub struct Settings {
     pub pool: Pool,
     /// The prefix whose route serves keys without one: `/region/cluster/`.
     pub default_route: String,
+    /// Whether keys with an unknown prefix go where those without one go.
+    pub unknown_to_default: bool,
+    /// Whether nothing but gets is routed.
+    pub only_gets: bool,
     /// The timeout for pools of the same region and cluster, if it is another one.
     pub within_cluster: Option<Duration>,
     /// The timeout for pools of the same region and another cluster, if it is another one.
@@ -70,6 +75,8 @@ impl Default for Settings {
             base,
             pool,
             default_route: "/././".to_owned(),
+            unknown_to_default: false,
+            only_gets: false,
             within_cluster: None,
             cross_cluster: None,
             cross_region: None,
@@ -86,7 +93,7 @@ impl Default for Settings {
 impl Settings {
     /// Region and cluster of the default route.
     pub(super) fn locality(&self) -> (&str, &str) {
-        split_route(&self.default_route).unwrap_or_default()
+        split_prefix(&self.default_route).unwrap_or_default()
     }
 
     /// A pool's timeout, which its region and cluster may override.
@@ -129,12 +136,4 @@ impl Settings {
         }
         Err(format!("from 1 ms to {} are possible", show_duration(most)))
     }
-}
-
-/// Region and cluster of `/region/cluster/`.
-pub(super) fn split_route(route: &str) -> Option<(&str, &str)> {
-    let inner = route.strip_prefix('/')?.strip_suffix('/')?;
-    let (region, cluster) = inner.split_once('/')?;
-    let good = |part: &str| !part.is_empty() && !part.contains('/');
-    (good(region) && good(cluster)).then_some((region, cluster))
 }

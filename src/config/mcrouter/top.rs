@@ -1,15 +1,19 @@
 //! The top of a configuration: pools, named handles, and the routes of each routing prefix.
 
+use std::collections::HashSet;
+
 use super::super::diagnostics::quoted;
-use super::super::{Config, Route};
+use super::super::keys::{is_part_of_key, split_prefix};
+use super::super::{Choose, Config, Keys, Requests, Route};
 use super::findings::Findings;
 use super::handles::Builder;
 use super::pools::Pools;
-use super::settings::{Settings, split_route};
+use super::settings::Settings;
 use super::value::{Kind, Map, Place, Value};
+use crate::protocol::operation::Group;
 
 /// How deep routes may nest, as in TOML.
-const MAX_DEPTH: usize = 16;
+const MAX_DEPTH: usize = 20;
 
 /// Makes a configuration of what the preprocessor has made of a file. `None` after an error.
 pub(super) fn config(
@@ -26,13 +30,21 @@ pub(super) fn config(
         return None;
     };
     let pools = Pools::new(findings, map.get("pools"));
-    let (at, handle) = default_handle(findings, settings, map, document.at)?;
+    let (at, trees) = trees(findings, settings, map, document.at)?;
     let mut builder = Builder::new(findings, settings, pools);
     builder.name_handles(map.get("named_handles"));
-    let route = builder.root(&handle);
+    let built: Vec<_> = trees
+        .into_iter()
+        .map(|(aliases, handle)| Some((aliases, builder.root(&handle)?)))
+        .collect();
     let notes = builder.notes();
     let (pools, unused) = builder.into_pools();
-    let mut route = route?;
+    let routes = built.into_iter().collect::<Option<Vec<_>>>()?;
+    let mut route = Route::Keys(Keys::Prefixes {
+        routes,
+        default: settings.default_route.clone(),
+        unknown_to_default: settings.unknown_to_default,
+    });
     unused.warn_of_unused(findings);
     if pools.is_empty() {
         let message = "not supported yet by this release: routes that lead to no pool";
@@ -47,16 +59,23 @@ pub(super) fn config(
             hide_reply_flag: big.hide_reply_flag,
         };
     }
+    if settings.only_gets {
+        let gets = Requests::Group(Group::GetLike);
+        route = Route::Choose(Choose::Operation {
+            default: Some(Box::new(Route::Choose(Choose::Null))),
+            operations: vec![(gets, route)],
+        });
+    }
     if depth(&route) > MAX_DEPTH {
         findings.error(at, format!("routes are nested more than {MAX_DEPTH} deep"));
         return None;
     }
-    let warning = findings.warn(at, "some things are not as with mcrouter yet");
-    for note in notes {
-        warning.with_help(note);
+    if !notes.is_empty() {
+        let warning = findings.warn(at, "some things are not as with mcrouter yet");
+        for note in notes {
+            warning.with_help(note);
+        }
     }
-    warning
-        .with_help("keys are passed on as they are, also those that begin with /region/cluster/");
     Some(Config {
         pools,
         route,
@@ -83,22 +102,29 @@ fn depth(route: &Route) -> usize {
             children.iter().map(depth).max().unwrap_or(0)
         }
         Route::Choose(choose) => choose.children().into_iter().map(depth).max().unwrap_or(0),
+        Route::Keys(keys) => keys.children().into_iter().map(depth).max().unwrap_or(0),
         Route::WarmUp { cold, warm, .. } => depth(cold).max(depth(warm)),
         Route::BigValue { child, .. } => depth(child),
     };
     below + 1
 }
 
-/// The handle of the default route, and where it is.
-fn default_handle(
+/// Prefixes, and what stands for the route of their keys.
+type Tree = (Vec<String>, Value);
+
+/// Where the trees are, and what they are.
+fn trees(
     findings: &mut Findings<'_>,
     settings: &Settings,
     map: &Map,
     at: Place,
-) -> Option<(Place, Value)> {
+) -> Option<(Place, Vec<Tree>)> {
     match (map.get("route"), map.get("routes")) {
-        (Some(route), None) => Some((route.at, route.clone())),
-        (None, Some(routes)) => of_aliases(findings, settings, routes),
+        (Some(route), None) => {
+            let all = vec![(vec![settings.default_route.clone()], route.clone())];
+            Some((route.at, all))
+        }
+        (None, Some(routes)) => Some((routes.at, of_aliases(findings, settings, routes)?)),
         (Some(_), Some(routes)) => {
             findings.error(routes.at, "both `route` and `routes` are given");
             None
@@ -112,23 +138,23 @@ fn default_handle(
     }
 }
 
-/// One tree for each alias; only the default route can be used yet.
+/// One tree for each element.
 fn of_aliases(
     findings: &mut Findings<'_>,
     settings: &Settings,
     routes: &Value,
-) -> Option<(Place, Value)> {
-    let mut trees: Vec<(String, Place, Value)> = Vec::new();
+) -> Option<Vec<Tree>> {
+    let mut found: Vec<(Vec<(String, Place)>, Value)> = Vec::new();
     match &routes.kind {
         Kind::Map(map) => {
             for (alias, member) in map.in_order() {
-                trees.push((alias.to_string(), member.key_at, member.value.clone()));
+                let aliases = vec![(alias.to_string(), member.key_at)];
+                found.push((aliases, member.value.clone()));
             }
         }
         Kind::List(list) => {
             for item in list.items() {
-                let found = aliases(findings, item);
-                trees.extend(found?);
+                found.push(aliases(findings, item)?);
             }
         }
         _ => {
@@ -140,22 +166,21 @@ fn of_aliases(
             return None;
         }
     }
-    let mut default = None;
-    let mut others = Vec::new();
+    let mut known = HashSet::new();
     let mut is_good = true;
-    for (alias, at, handle) in trees {
-        if split_route(&alias).is_none() {
-            is_good = false;
-            findings
-                .error(at, format!("{} is not a routing prefix", quoted(&alias)))
-                .label("write \"/region/cluster/\"");
-        } else if alias == settings.default_route {
-            default = Some((at, handle));
+    for (alias, at) in found.iter().flat_map(|(aliases, _)| aliases) {
+        let mistake = if split_prefix(alias).is_none() || !is_part_of_key(alias) {
+            ("is not a routing prefix", "write \"/region/cluster/\"")
+        } else if !known.insert(alias.clone()) {
+            ("has a route already", "given twice")
         } else {
-            others.push((alias, at));
-        }
+            continue;
+        };
+        is_good = false;
+        let message = format!("{} {}", quoted(alias), mistake.0);
+        findings.error(*at, message).label(mistake.1);
     }
-    if default.is_none() && is_good {
+    if is_good && !known.contains(&settings.default_route) {
         let route = &settings.default_route;
         findings
             .error(routes.at, format!("invalid default route: {route}"))
@@ -163,18 +188,15 @@ fn of_aliases(
             .with_help("-R chooses the default route");
         return None;
     }
-    for (alias, at) in others {
-        is_good = false;
-        let message = format!("not supported yet by this release: the routing prefix {alias}");
-        findings
-            .error(at, message)
-            .label("only the default route can be served");
-    }
-    default.filter(|_| is_good)
+    let trees = found.into_iter().map(|(aliases, handle)| {
+        let aliases = aliases.into_iter().map(|(alias, _)| alias);
+        (aliases.collect(), handle)
+    });
+    is_good.then(|| trees.collect())
 }
 
 /// `{"aliases": […], "route": …}`.
-fn aliases(findings: &mut Findings<'_>, item: &Value) -> Option<Vec<(String, Place, Value)>> {
+fn aliases(findings: &mut Findings<'_>, item: &Value) -> Option<(Vec<(String, Place)>, Value)> {
     let parts = item.as_map().and_then(|map| {
         let aliases = map.get("aliases")?.as_list()?;
         Some((aliases, map.get("route")?))
@@ -192,7 +214,12 @@ fn aliases(findings: &mut Findings<'_>, item: &Value) -> Option<Vec<(String, Pla
             findings.error(alias.at, format!("an alias must be a text, not {what}"));
             return None;
         };
-        found.push((text.to_string(), alias.at, route.clone()));
+        found.push((text.to_string(), alias.at));
     }
-    Some(found)
+    if found.is_empty() {
+        let message = "a tree of `routes` needs at least one alias";
+        findings.error(item.at, message);
+        return None;
+    }
+    Some((found, route.clone()))
 }

@@ -105,6 +105,7 @@ fn the_examples_show_every_key() {
                     "admin",
                     "pools",
                     "prefixes",
+                    "routes",
                     "dns",
                     "membership",
                 ]

@@ -52,6 +52,7 @@ fn the_smallest_file_has_every_default() {
             connect_timeout: second,
             connections: 1,
             coalesce: true,
+            keep_routing_prefix: false,
             warm_scaling: None,
             on_failure: None,
             gutter: None,
@@ -237,6 +238,21 @@ fn every_key_of_the_schema_is_read() {
                     ("[pools.a]\ndiscover = \"a\"\n[pools.a.membership]\n", "")
                 }
                 "an entry of `servers` as a table" => ("[pools.a]\nservers = [{", "}]"),
+                "an entry of `routes` in a routing-prefix route" if key.name == "route" => (
+                    "route = { type = \"routing-prefix\", routes = [{ prefixes = [\"/a/b/\"],",
+                    "}] }",
+                ),
+                "an entry of `routes` in a routing-prefix route" => {
+                    ("route = { type = \"routing-prefix\", routes = [{", "}] }")
+                }
+                "an entry of `shards` as a table" if key.name == "parts" => (
+                    "route = { type = \"shard-split\", shards = { 1 = {",
+                    "} } }",
+                ),
+                "an entry of `shards` as a table" => (
+                    "route = { type = \"shard-split\", shards = { 1 = { parts = 1,",
+                    "} } }",
+                ),
                 "a route to all its children" => ("route = { type = \"all-sync\",", "}"),
                 "[pools.NAME]" if key.name == "membership" => ("[pools.a]\ndiscover = \"a\"\n", ""),
                 "[pools.NAME]" => ("[pools.a]\n", ""),
@@ -260,7 +276,9 @@ fn every_key_of_the_schema_is_read() {
             } else {
                 &before
             };
-            let pool = if section.heading == "top of the file" || section.heading.contains("route")
+            let pool = if section.heading == "top of the file"
+                || section.heading.contains("route")
+                || section.heading.contains("shards")
             {
                 if key.name == "pools" {
                     ""

@@ -66,7 +66,7 @@ prop_compose! {
         placement in placement(),
         (timeout, connect_timeout) in (millis(1..600_000), millis(1..600_000)),
         connections in 1usize..=64,
-        coalesce: bool,
+        [coalesce, keep_routing_prefix] in any::<[bool; 2]>(),
         warm_scaling in option::of(millis(1000..86_400_000)),
         gutter in option::of((0usize..4, 1u32..=2_592_000)),
         on_failure in option::of(proptest::sample::select(OnFailure::ALL)),
@@ -80,7 +80,7 @@ prop_compose! {
         let tko = Tko { after, probe_min, probe_max: probe_min + more, recover, hold_down };
         let queue = Queue { requests, bytes };
         let servers = if discover.is_some() { Vec::new() } else { servers };
-        Pool { name, servers, discover, placement, timeout, connect_timeout, connections, coalesce, warm_scaling, on_failure, gutter, on_return, tko, queue }
+        Pool { name, servers, discover, placement, timeout, connect_timeout, connections, coalesce, keep_routing_prefix, warm_scaling, on_failure, gutter, on_return, tko, queue }
     }
 }
 
@@ -232,6 +232,70 @@ fn choose(inner: impl Strategy<Value = Route> + Clone + 'static) -> impl Strateg
     ]
 }
 
+/// Routes that look into keys, over these.
+fn keys(inner: impl Strategy<Value = Route> + Clone + 'static) -> impl Strategy<Value = Keys> {
+    let boxed = inner.clone().prop_map(Box::new);
+    let text = || "[!-~é]{0,5}";
+    let prefix = || {
+        proptest::sample::select(vec!["/a/b/", "/././", "/é/\"/", "/a/fallback/"])
+            .prop_map(str::to_owned)
+    };
+    let prefixes = proptest::collection::btree_map(prefix(), inner, 1..4);
+    let modify = (
+        option::of(prop_oneof![Just(String::new()), prefix()]),
+        (text(), option::of(text()), text()),
+        any::<bool>(),
+    );
+    let modify =
+        modify.prop_map(
+            |(set_routing_prefix, (ensure, replace, suffix), inplace)| Modify {
+                set_routing_prefix,
+                ensure_key_prefix: ensure,
+                replace_key_prefix: replace,
+                set_key_suffix: suffix,
+                modify_inplace: inplace,
+            },
+        );
+    let split = (2u32..=1000, any::<bool>(), any::<bool>());
+    let split = split.prop_map(|(replicas, all_sync, first_hit)| Split {
+        replicas,
+        all_sync,
+        first_hit,
+    });
+    let parts = || 1u32..=677;
+    let shard = (
+        parts(),
+        parts(),
+        0u64..1 << 40,
+        0u64..1 << 40,
+        any::<bool>(),
+    );
+    let shard = shard.prop_map(|(old, new, start, period, fanout_deletes)| Shard {
+        old,
+        new,
+        start,
+        period,
+        fanout_deletes,
+    });
+    let shards = proptest::collection::btree_map("[a-zé]{0,3}[0-9]", shard, 0..3);
+    prop_oneof![
+        (prefixes, any::<bool>()).prop_map(|(routes, unknown_to_default)| Keys::Prefixes {
+            default: routes.keys().next().unwrap().clone(),
+            routes: routes
+                .into_iter()
+                .map(|(prefix, route)| (vec![prefix], route))
+                .collect(),
+            unknown_to_default,
+        }),
+        (boxed.clone(), modify).prop_map(|(child, modify)| Keys::Modify { child, modify }),
+        (boxed.clone(), split).prop_map(|(child, split)| Keys::Split { child, split }),
+        (boxed, shards).prop_map(|(child, shards)| Keys::Shards {
+            child,
+            shards: shards.into_iter().collect(),
+        }),
+    ]
+}
+
 /// Routes over pools that the caller reduces to those there are.
 fn route() -> impl Strategy<Value = Route> {
     let leaf = (0usize..5).prop_map(Route::Pool);
@@ -242,6 +306,7 @@ fn route() -> impl Strategy<Value = Route> {
         let prefixes = proptest::collection::btree_map(prefix, inner.clone(), 1..4);
         prop_oneof![
             choose(inner.clone()).prop_map(Route::Choose),
+            keys(inner.clone()).prop_map(Route::Keys),
             (vec(inner.clone(), 1..4), on)
                 .prop_map(|(children, on)| Route::Failover { children, on }),
             (prefixes, boxed.clone()).prop_map(|(prefixes, default)| Route::Prefix {
@@ -319,6 +384,7 @@ fn fit(route: Route, pools: usize) -> Route {
     match route {
         Route::Pool(index) => Route::Pool(index % pools),
         Route::Choose(choose) => Route::Choose(choose.map(|child| fit(child, pools))),
+        Route::Keys(keys) => Route::Keys(keys.map(|child| fit(child, pools))),
         Route::Prefix { prefixes, default } => Route::Prefix {
             prefixes: prefixes
                 .into_iter()

@@ -123,6 +123,10 @@ impl Env {
                 }
                 Route::BigValue { child, .. } => todo.push(child),
                 Route::Choose(choose) => todo.extend(choose.children()),
+                Route::Keys(keys) => {
+                    decides = true;
+                    todo.extend(keys.children());
+                }
             }
         }
         (pools, decides)

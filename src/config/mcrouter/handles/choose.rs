@@ -80,7 +80,7 @@ impl Builder<'_, '_> {
     }
 
     /// A field that is a text, if it is there.
-    fn text(&mut self, spec: &Spec<'_>, name: &str, default: &str) -> Option<String> {
+    pub(super) fn text(&mut self, spec: &Spec<'_>, name: &str, default: &str) -> Option<String> {
         let Some(value) = spec.field(name) else {
             return Some(default.to_owned());
         };

@@ -5,11 +5,9 @@
 /// To come.
 pub(in super::super) const TYPES: &[&str] = &[
     "BlackholeRoute",
-    "KeySplitRoute",
     "L1L2CacheRoute",
     "L1L2SizeSplitRoute",
     "MigrateRoute",
-    "ModifyKeyRoute",
     "OriginalClientHashRoute",
     "OutstandingLimitRoute",
     "StagingRoute",

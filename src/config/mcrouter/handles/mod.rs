@@ -12,6 +12,7 @@ mod choose;
 mod collections;
 mod failover;
 mod fill;
+mod keys;
 mod later;
 #[cfg(test)]
 pub(super) use later::TYPES as LATER;
@@ -381,6 +382,7 @@ fn types() -> impl Iterator<Item = &'static Type> {
         collections::TYPES,
         failover::TYPES,
         fill::TYPES,
+        keys::TYPES,
         shadow::TYPES,
         wrappers::TYPES,
     ]
@@ -421,6 +423,7 @@ fn weigh(handle: &Handle) -> usize {
                 children.iter().map(nodes).sum()
             }
             Route::Choose(choose) => choose.children().into_iter().map(nodes).sum(),
+            Route::Keys(keys) => keys.children().into_iter().map(nodes).sum(),
             Route::WarmUp { cold, warm, .. } => nodes(cold) + nodes(warm),
             Route::BigValue { child, .. } => nodes(child),
         }

@@ -24,7 +24,6 @@ pub(super) const TYPES: &[Type] = &[
 const LATER: &[&str] = &[
     "max_outstanding",
     "slow_warmup",
-    "shard_splits",
     "bucketize",
     "distribution_enabled",
 ];
@@ -46,10 +45,11 @@ impl Builder<'_, '_> {
 
     fn limited_pool(&mut self, spec: &Spec<'_>) -> Option<Route> {
         let pool = self.pool_route(spec)?;
-        match spec.field("rates") {
-            Some(rates) => self.limited(rates, pool, None),
-            None => Some(pool),
-        }
+        let pool = match spec.field("rates") {
+            Some(rates) => self.limited(rates, pool, None)?,
+            None => pool,
+        };
+        self.sharded(spec, pool)
     }
 
     pub(super) fn pool_route(&mut self, spec: &Spec<'_>) -> Option<Route> {

@@ -8,7 +8,8 @@ mod routes;
 use std::time::Duration;
 
 use super::super::{
-    Failover, Limit, Pool, Route, Rule, Shadow, Verdict, Verdicts, parse as parse_toml,
+    Failover, Keys, Limit, Modify, Pool, Route, Rule, Shadow, Shard, Split, Verdict, Verdicts,
+    parse as parse_toml,
 };
 use super::*;
 use crate::hash::Distribution;
@@ -46,7 +47,18 @@ fn good(text: &str) -> Config {
 #[track_caller]
 fn route(route: &str) -> (Route, Config) {
     let config = good(&format!("{{{POOLS}, \"route\": {route}}}"));
-    (config.route.clone(), config)
+    (tree(&config).clone(), config)
+}
+
+/// The only tree of a configuration, that of keys without a routing prefix.
+#[track_caller]
+fn tree(config: &Config) -> &Route {
+    match &config.route {
+        Route::Keys(Keys::Prefixes {
+            routes, default, ..
+        }) if routes.len() == 1 && routes[0].0.contains(default) => &routes[0].1,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// The error, on one line.
@@ -77,7 +89,7 @@ fn the_example_files() {
         let text = std::fs::read_to_string(&path).unwrap();
         let (config, warnings) = good_with(&Settings::default(), &text);
         // Only what is different by design.
-        assert_eq!(warnings.len(), 1, "{}: {warnings:?}", path.display());
+        assert!(warnings.len() <= 1, "{}: {warnings:?}", path.display());
         let file = path.file_name().unwrap().to_string_lossy().into_owned();
         seen.push((file, names(&config).join(" ")));
     }

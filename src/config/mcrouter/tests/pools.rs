@@ -249,8 +249,8 @@ fn what_a_pool_can_not_be() {
             "`use_ssl` of a pool",
         ),
         (
-            r#"{"servers": ["h:1"], "keep_routing_prefix": true}"#,
-            "`keep_routing_prefix` of a pool",
+            r#"{"servers": ["h:1"], "keep_routing_prefix": 1}"#,
+            "`keep_routing_prefix` must be true or false",
         ),
         (
             r#"{"servers": ["h:1"], "tko_tracker": {"num_tko_threshold_upper": 1}}"#,

@@ -49,7 +49,6 @@ fn parameters_that_would_change_something_are_refused() {
         (r#""NullRoute""#.to_owned(), "routes that lead to no pool"),
         (r#"{"type": "PoolRoute", "pool": "A", "rates": {"gets_rate": 1e7}}"#.to_owned(), "`gets_rate`"),
         (r#"{"type": "PoolRoute", "pool": "A", "slow_warmup": {"failoverTarget": "x"}}"#.to_owned(), "`slow_warmup`"),
-        (r#"{"type": "PoolRoute", "pool": "A", "shard_splits": {"1": 2}}"#.to_owned(), "`shard_splits`"),
         (r#"{"type": "PoolRoute", "pool": "A", "bucketize": true}"#.to_owned(), "`bucketize`"),
         (r#"{"type": "PoolRoute", "pool": "A", "shadow_policy": "x"}"#.to_owned(), "invalid shadow policy"),
         (format!(r#"{{"type": "FailoverRoute", {two}, "failover_limit": {{"burst": 5}}}}"#), "number `rate`"),
@@ -238,7 +237,7 @@ fn mistakes_are_called_mistakes() {
 fn all_mistakes_are_found_in_one_run() {
     let text = r#"{
         "pools": {"A": {"servers": ["h", "h:1"], "protocol": "caret"}},
-        "route": {"type": "FailoverRoute", "failover_tag": true, "children": ["PoolRoute|A", "PoolRoute|B", "KeySplitRoute"]}
+        "route": {"type": "FailoverRoute", "failover_tag": true, "children": ["PoolRoute|A", "PoolRoute|B", "SRRoute"]}
     }"#;
     let errors = with(&Settings::default(), text).unwrap_err();
     assert!(errors.count() >= 4, "{errors}");
@@ -251,8 +250,8 @@ fn routes_are_not_deeper_or_larger_than_the_request_path_takes() {
             format!("{{\"type\": \"FailoverRoute\", \"children\": [{inner}, \"PoolRoute|B\"]}}")
         })
     };
-    assert!(matches!(route(&nested(15)).0, Route::Failover { .. }));
-    assert!(bad_route(&nested(16)).contains("more than 16 deep"));
+    assert!(matches!(route(&nested(18)).0, Route::Failover { .. }));
+    assert!(bad_route(&nested(19)).contains("more than 20 deep"));
     assert!(bad_route(&nested(80)).contains("more than 64 deep"));
     let handles: String = (1..17)
         .map(|i| {
