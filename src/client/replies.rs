@@ -333,10 +333,15 @@ impl Replies {
         };
         request.pending = request.pending.saturating_sub(1);
         let client_id = request.client;
+        let next = request.emit;
+        let waits = matches!(request.slot(next), Some(Slot::Waiting));
         if let Some(client) = self.clients.get_mut(client_id as usize) {
             client.keys = client.keys.saturating_sub(1);
             if client.head == to.request {
-                self.pump(client_id);
+                match waits && client.long.is_none() {
+                    true => self.mark(client_id),
+                    false => self.pump(client_id),
+                }
             }
         }
     }

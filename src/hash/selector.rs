@@ -70,8 +70,12 @@ impl Selector {
     ///
     /// The hash stop and the hash tag are applied here. Any bytes are fine, also none. Nothing is
     /// allocated (keys of more than 250 bytes with a salt excepted).
+    #[inline]
     pub fn select(&self, key: &[u8]) -> usize {
-        self.owner(self.routing_key(key))
+        match self.placement.stop || self.placement.tag.is_some() {
+            true => self.owner(self.routing_key(key)),
+            false => self.owner(key),
+        }
     }
 
     /// The part of a key that this placement hashes, without the salt.

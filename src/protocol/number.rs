@@ -8,6 +8,18 @@ const fn is_space(b: u8) -> bool {
     matches!(b, b'\t' | b'\n' | 0x0b | 0x0c | b'\r' | b' ')
 }
 
+/// A few digits and nothing else, which is what nearly all numbers are.
+#[inline]
+fn short(text: &[u8]) -> Option<u32> {
+    if text.is_empty() || text.len() > 9 {
+        return None;
+    }
+    text.iter().try_fold(0, |value, b| {
+        let digit = b.wrapping_sub(b'0');
+        (digit < 10).then(|| value * 10 + u32::from(digit))
+    })
+}
+
 /// Sign and magnitude of the leading number; `None` if there is none, it overflows 64 bits, or something
 /// other than white space follows it.
 fn strto(text: &[u8]) -> Option<(bool, u64)> {
@@ -52,7 +64,10 @@ pub fn u64(text: &[u8]) -> Option<u64> {
 
 /// An expiry time (`safe_strtol`): parsed as 64 bits, kept as 32, so that 2^31 seconds mean a negative time.
 pub fn i32(text: &[u8]) -> Option<i32> {
-    signed(text).map(|value| value as i32)
+    match short(text) {
+        Some(value) => Some(value as i32),
+        None => signed(text).map(|value| value as i32),
+    }
 }
 
 fn signed(text: &[u8]) -> Option<i64> {
@@ -68,6 +83,9 @@ fn signed(text: &[u8]) -> Option<i64> {
 /// Digits with at most a minus before them, eleven characters in all. 1.6.18 takes more (`+5`, `5\tx`); but a
 /// length that one version accepts and another refuses would leave them at different places of the stream.
 pub fn strict_i32(text: &[u8]) -> Option<i32> {
+    if let Some(value) = short(text) {
+        return Some(value as i32);
+    }
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     if text.len() > 11 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -93,7 +111,7 @@ pub fn strict_u64(text: &[u8]) -> Option<u64> {
 
 /// Item flags: parsed as 64 bits, kept as 32, which is what memcached does with larger ones.
 pub fn flags(text: &[u8]) -> Option<u32> {
-    u64(text).map(|f| f as u32)
+    short(text).or_else(|| u64(text).map(|f| f as u32))
 }
 
 /// A plain decimal without sign or space, as servers write lengths in replies.
@@ -114,6 +132,20 @@ pub fn plain(text: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_numbers_are_what_they_are_by_the_longer_way() {
+        for value in (0..2000).chain([99_999_998, 999_999_999, 1_000_000_000, 4_294_967_295_i64]) {
+            let text = value.to_string();
+            let text = text.as_bytes();
+            assert_eq!(flags(text), u64(text).map(|value| value as u32));
+            assert_eq!(i32(text), signed(text).map(|value| value as i32));
+            assert_eq!(strict_i32(text), i32::try_from(value).ok());
+        }
+        for text in ["", " ", "1 ", "1x", "/", ":"] {
+            assert_eq!(short(text.as_bytes()), None);
+        }
+    }
 
     #[test]
     fn follows_the_c_library_as_memcached_uses_it() {
