@@ -100,6 +100,13 @@ impl Pools {
         Pools { named, read }
     }
 
+    /// The name of the first one in the file.
+    pub(super) fn first(&self) -> Option<Value> {
+        let all = self.named.as_ref()?.in_order();
+        let (name, member) = all.first()?;
+        Some(Value::text(member.key_at, (*name).clone()))
+    }
+
     /// Warns of pools that no route has named.
     pub(super) fn warn_of_unused(&self, findings: &mut Findings<'_>) {
         let Some(named) = &self.named else { return };

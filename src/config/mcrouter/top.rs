@@ -37,6 +37,7 @@ pub(super) fn config(
         .into_iter()
         .map(|(aliases, handle)| Some((aliases, builder.root(&handle)?)))
         .collect();
+    builder.add_any_pool();
     let notes = builder.notes();
     let (pools, unused) = builder.into_pools();
     let routes = built.into_iter().collect::<Option<Vec<_>>>()?;
@@ -47,8 +48,9 @@ pub(super) fn config(
     });
     unused.warn_of_unused(findings);
     if pools.is_empty() {
-        let message = "not supported yet by this release: routes that lead to no pool";
-        findings.error(at, message);
+        findings
+            .error(at, "there is no pool, so that nothing could be kept")
+            .with_help("add: \"pools\": {\"A\": {\"servers\": [\"HOST:11211\"]}}");
         return None;
     }
     if let Some(big) = settings.big_values.filter(|_| wraps_big_values(map)) {

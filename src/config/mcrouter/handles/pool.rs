@@ -192,6 +192,17 @@ impl Builder<'_, '_> {
     }
 
     /// The number of the pool with these servers, which may be there already.
+    /// Where no route leads to a pool: the first one there is, for a configuration has at least one.
+    pub(in super::super) fn add_any_pool(&mut self) {
+        let Some(name) = self.pools.first().filter(|_| self.out.is_empty()) else {
+            return;
+        };
+        let arg = &name;
+        let kind = "PoolRoute";
+        let at = name.at;
+        let _ = self.pool_route(&Spec { kind, at, arg });
+    }
+
     fn add_pool(&mut self, read: &Read, name: &str, spread: Spread) -> usize {
         let known = self
             .made

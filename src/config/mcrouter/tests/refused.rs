@@ -46,7 +46,6 @@ fn parameters_that_would_change_something_are_refused() {
         (r#"{"type": "PoolRoute", "pool": "A", "shadows": [{"target": "PoolRoute|B", "key_fraction_range_rv": "a"}]}"#.to_owned(), "`key_fraction_range_rv`"),
         (r#"{"type": "PoolRoute", "pool": "A", "shadows": 5}"#.to_owned(), "`shadows` must be a list"),
         (r#"{"type": "PoolRoute", "pool": "A", "max_outstanding": 5}"#.to_owned(), "`max_outstanding`"),
-        (r#""NullRoute""#.to_owned(), "routes that lead to no pool"),
         (r#"{"type": "PoolRoute", "pool": "A", "rates": {"gets_rate": 1e7}}"#.to_owned(), "`gets_rate`"),
         (r#"{"type": "PoolRoute", "pool": "A", "slow_warmup": {"failoverTarget": "x"}}"#.to_owned(), "`slow_warmup`"),
         (r#"{"type": "PoolRoute", "pool": "A", "bucketize": true}"#.to_owned(), "`bucketize`"),
@@ -70,7 +69,6 @@ fn parameters_that_would_change_something_are_refused() {
         ),
         (r#"{"type": "LoadBalancerRoute", "children": "Pool|A", "failover_count": 2}"#.to_owned(), "`failover_count`"),
         (r#"{"type": "ModifyExptimeRoute", "target": "PoolRoute|A", "exptime": -1}"#.to_owned(), "an `exptime`"),
-        (r#"{"type": "AllFastestRoute", "children": ""}"#.to_owned(), "routes that lead to no pool"),
         (
             r#"{"type": "WarmUpRoute", "cold": "PoolRoute|A", "warm": "PoolRoute|B", "exptime": 9999999}"#.to_owned(),
             "an `exptime`",

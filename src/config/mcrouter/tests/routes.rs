@@ -227,6 +227,20 @@ fn every_alias_has_its_tree() {
 }
 
 #[test]
+fn a_route_to_no_pool_is_one_too() {
+    for text in [
+        r#""NullRoute""#,
+        r#"{"type": "AllFastestRoute", "children": ""}"#,
+    ] {
+        let (found, config) = route(text);
+        assert_eq!(found, Route::Choose(Choose::Null));
+        assert_eq!(names(&config), ["A"], "not in use");
+    }
+    let text = "{\"route\": \"NullRoute\"}";
+    assert!(bad(text).contains("there is no pool"));
+}
+
+#[test]
 fn nothing_but_gets_may_be_routed() {
     let settings = Settings {
         only_gets: true,
