@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::{CheckArgs, Failure, write_warnings};
 use crate::config::{
-    self, Config, Discover, Errors, Gutter, Listen, LoadError, Pool, Route, Warning, show_duration,
-    show_size,
+    self, Config, Discover, Errors, FailOpen, Gutter, Listen, LoadError, Pool, Route, Warning,
+    show_duration, show_size,
 };
 
 /// Checks a file and writes what it means; warnings go to `err`, errors are returned.
@@ -252,20 +252,33 @@ fn pool(text: &mut String, config: &Config, pool: &Pool) {
         true => "\n  the servers see keys with their routing prefixes",
         false => "",
     };
+    let out = if pool.tko.enabled {
+        format!(
+            "a server is out after {} in a row or when it can't be connected to,\n  and tried again after {} to {}\n  \
+             it is back after {} in a row; one that comes and goes must answer for {} and more",
+            plural(pool.tko.after as usize, "timeout"),
+            show_duration(pool.tko.probe_min),
+            show_duration(pool.tko.probe_max),
+            plural(pool.tko.recover as usize, "answered probe"),
+            show_duration(pool.tko.hold_down),
+        )
+    } else {
+        "no server is ever out: each request for a dead one waits for its timeout".to_owned()
+    };
+    let open = match pool.tko.fail_open {
+        Some(FailOpen { at, until }) => format!(
+            "\n  with {at} of them out no further ones are taken out, until no more than {until} are"
+        ),
+        None => String::new(),
+    };
     let _ = writeln!(
         text,
         "  {each} of each worker to each server; {coalesce} coalesced{prefix}\n  \
          a request may take {}, connecting {}\n  \
-         a server is out after {} in a row or when it can't be connected to,\n  and tried again after {} to {}\n  \
-         it is back after {} in a row; one that comes and goes must answer for {} and more\n  \
+         {out}{open}\n  \
          up to {} or {} wait for one connection",
         show_duration(pool.timeout),
         show_duration(pool.connect_timeout),
-        plural(pool.tko.after as usize, "timeout"),
-        show_duration(pool.tko.probe_min),
-        show_duration(pool.tko.probe_max),
-        plural(pool.tko.recover as usize, "answered probe"),
-        show_duration(pool.tko.hold_down),
         plural(pool.queue.requests, "request"),
         show_size(pool.queue.bytes as u64),
     );

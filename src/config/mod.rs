@@ -28,7 +28,7 @@ mod read;
 mod render;
 mod routes;
 pub mod schema;
-
+mod tko;
 mod toml;
 mod units;
 pub mod watch;
@@ -48,6 +48,7 @@ pub(crate) use keys_show::numbered;
 pub use many::{Failover, Limit, Rule, Shadow, Verdict, Verdicts};
 pub use ordinals::{MAX_ORDINALS, Ordinals, OrdinalsError, is_host_name};
 pub use origin::{Attempt, FileRead, LoadError, Origin, load, parse_any};
+pub use tko::{FailOpen, Share, Tko};
 pub use units::{parse_duration, parse_size, show_duration, show_size};
 
 use crate::hash::Placement;
@@ -158,22 +159,6 @@ pub struct Server {
     pub addr: ServerAddr,
     /// Its share relative to the others, if given; which weights make sense depends on the distribution.
     pub weight: Option<f64>,
-}
-
-/// When a server counts as down ("technical knock-out") and when it is tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tko {
-    /// Timeouts in a row that take a server out. One that can't be connected to is out at once.
-    pub after: u32,
-    /// The wait before the first probe; it doubles. Waits are jittered, so that the nodes of a cluster don't
-    /// probe in step.
-    pub probe_min: Duration,
-    /// The longest wait between two probes.
-    pub probe_max: Duration,
-    /// Probes in a row that a server which is out must answer; at least 1.
-    pub recover: u32,
-    /// How long it must go on answering them if it was out a short while ago; doubled each time, up to 64 times.
-    pub hold_down: Duration,
 }
 
 /// What may wait for one connection to a server. At the bound a request is answered with an error at once.
@@ -382,18 +367,6 @@ impl Server {
             name: addr.default_name(),
             addr,
             weight: None,
-        }
-    }
-}
-
-impl Default for Tko {
-    fn default() -> Self {
-        Self {
-            after: 3,
-            probe_min: Duration::from_millis(100),
-            probe_max: Duration::from_secs(10),
-            recover: 1,
-            hold_down: Duration::from_secs(1),
         }
     }
 }

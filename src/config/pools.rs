@@ -10,7 +10,7 @@ use ::toml::de::DeValue;
 
 use super::diagnostics::{Report, nearest, quoted};
 use super::read::{Entry, Table, entries};
-use super::{Discover, Gutter, OnFailure, OnReturn, Pool, Queue, Server, ServerAddr, Tko};
+use super::{Discover, Gutter, OnFailure, OnReturn, Pool, Queue, Server, ServerAddr, tko};
 use super::{discover, placement, routes, schema, toml};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -286,7 +286,7 @@ fn pool(report: &mut Report<'_>, entry: &Entry<'_, '_>, wishes: &mut Vec<Wish>) 
             exptime: exptime.unwrap_or(60),
         });
     }
-    pool.tko = tko(report, &table);
+    pool.tko = tko::read(report, &table, servers.as_ref().map(Vec::len));
     pool.queue = queue(report, &table);
     let placement = placement?;
     let placed = placement::check(
@@ -446,47 +446,6 @@ fn check_unique(report: &mut Report<'_>, servers: &[Placed]) -> bool {
         }
     }
     unique
-}
-
-fn tko(report: &mut Report<'_>, pool: &Table<'_, '_>) -> Tko {
-    let mut tko = Tko::default();
-    let Some(table) = pool
-        .get("tko")
-        .and_then(|entry| entry.table(report, &schema::TKO))
-    else {
-        return tko;
-    };
-    if let Some(after) = table
-        .get("after")
-        .and_then(|entry| entry.integer(report, 1..=1_000_000))
-    {
-        tko.after = u32::try_from(after).unwrap_or(u32::MAX);
-    }
-    if let Some(recover) = table
-        .get("recover")
-        .and_then(|entry| entry.integer(report, 1..=100))
-    {
-        tko.recover = u32::try_from(recover).unwrap_or(1);
-    }
-    let hold_down = Duration::ZERO..=60 * MINUTE;
-    table.duration(report, "hold_down", hold_down, &mut tko.hold_down);
-    let range = || Duration::from_millis(10)..=60 * MINUTE;
-    table.duration(report, "probe_min", range(), &mut tko.probe_min);
-    table.duration(report, "probe_max", range(), &mut tko.probe_max);
-    if tko.probe_max < tko.probe_min {
-        let place = table
-            .get("probe_max")
-            .or_else(|| table.get("probe_min"))
-            .map_or(0..0, |entry| entry.place());
-        let (least, most) = (
-            super::show_duration(tko.probe_min),
-            super::show_duration(tko.probe_max),
-        );
-        report
-            .error(place, "`probe_max` is shorter than `probe_min`")
-            .label(format!("probe_min is {least}, probe_max {most}"));
-    }
-    tko
 }
 
 fn queue(report: &mut Report<'_>, pool: &Table<'_, '_>) -> Queue {

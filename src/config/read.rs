@@ -232,6 +232,11 @@ impl<'t, 'i> Entry<'t, 'i> {
         None
     }
 
+    /// Whether it is a text.
+    pub(super) fn is_string(&self) -> bool {
+        matches!(self.value, DeValue::String(_))
+    }
+
     /// The elements of a list; anything else is taken as a list of one.
     pub(super) fn elements(&self) -> Vec<Self> {
         match self.value {

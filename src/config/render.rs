@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{
-    Config, Discover, Gutter, Listen, LogFormat, Membership, Pool, Route, Server, Source, routes,
-    show_duration, show_size,
+    Config, Discover, FailOpen, Gutter, Listen, LogFormat, Membership, Pool, Route, Server, Share,
+    Source, routes, show_duration, show_size,
 };
 
 /// The whole file.
@@ -136,6 +136,17 @@ fn pool(text: &mut String, pool: &Pool, all: &[Pool]) {
         "tko.hold_down",
         quoted(&show_duration(pool.tko.hold_down)),
     );
+    if !pool.tko.enabled {
+        line(text, "tko.enabled", false);
+    }
+    if let Some(FailOpen { at, until }) = pool.tko.fail_open {
+        let shown = |share| match share {
+            Share::Count(count) => count.to_string(),
+            Share::Percent(_) => quoted(&share.to_string()),
+        };
+        line(text, "tko.fail_open_at", shown(at));
+        line(text, "tko.fail_open_until", shown(until));
+    }
     line(text, "queue.requests", pool.queue.requests);
     line(
         text,

@@ -480,6 +480,12 @@ pub const TKO: Section = Section {
     within: "in `tko`",
     keys: &[
         key(
+            "enabled",
+            "true or false",
+            "true",
+            "Whether servers are taken out at all. If not, each request for a dead server waits for its timeout.",
+        ),
+        key(
             "after",
             "1 to 1000000",
             "3",
@@ -508,6 +514,18 @@ pub const TKO: Section = Section {
             "duration up to 1h",
             "\"1s\"",
             "How long a server must go on answering probes if it was out less than a minute before. It doubles with each such time, up to 64 times that; a minute in service halves the number again. `0` for not at all.",
+        ),
+        key(
+            "fail_open_at",
+            "1 to 1000000, or a percentage",
+            "none",
+            "With so many of the pool's servers out no further ones are taken out: what is wrong may be something else. A percentage, as in `\"30%\"`, is one of the pool's servers, rounded down.",
+        ),
+        key(
+            "fail_open_until",
+            "the same",
+            "none",
+            "Until no more of them than this are out.",
         ),
     ],
 };

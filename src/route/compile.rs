@@ -8,11 +8,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::config::{
-    Config, Failover, FailoverOn, Gutter, OnFailure, OnReturn, Pool, Route, Rule, ServerAddr,
+    Config, FailOpen, Failover, FailoverOn, Gutter, OnFailure, OnReturn, Pool, Route, Rule,
+    ServerAddr,
 };
 use crate::hash::{PlacementError, Selector, Shift};
 use crate::protocol::request;
 use crate::upstream::health::HealthPolicy;
+use crate::upstream::tko::Bounds;
 
 use super::moved::{Handover, MovedKeys};
 use super::tree::{Node, NodeId, Reason, Reasons, Tree};
@@ -45,6 +47,8 @@ pub struct PoolSnapshot {
     pub name: String,
     /// What it stands for.
     pub role: Role,
+    /// When it fails open, see [`crate::upstream::tko`].
+    pub fail_open: Option<Bounds>,
     /// Whether a get that fails here is a miss; `None` for what holds everywhere.
     pub hides_errors: Option<bool>,
     /// From keys to servers; none while no servers are known, and for successors.
@@ -93,6 +97,8 @@ pub struct DestinationSpec {
     pub queue_bytes: usize,
     /// When it is taken out of service.
     pub health: HealthPolicy,
+    /// Its pool's name, if that fails open.
+    pub fail_open: Option<String>,
     /// As for its pool.
     pub hides_errors: Option<bool>,
     /// What becomes of what it had when it comes back.
@@ -154,6 +160,7 @@ impl Snapshot {
                         true => Role::Configured,
                         false => Role::Previous,
                     },
+                    fail_open: bounds(pool).filter(|_| index < config.pools.len()),
                     hides_errors: hides_errors(pool),
                     selector: match pool.servers.is_empty() {
                         true => None,
@@ -248,15 +255,26 @@ fn spec(pool: &Pool, name: &str, addr: ServerAddr, on_return: OnReturn) -> Desti
         queue_requests: pool.queue.requests,
         queue_bytes: pool.queue.bytes,
         health: HealthPolicy {
+            enabled: pool.tko.enabled,
             after: pool.tko.after,
             probe_min: micros(pool.tko.probe_min),
             probe_max: micros(pool.tko.probe_max),
             recover: pool.tko.recover,
             hold_down: micros(pool.tko.hold_down),
         },
+        fail_open: pool.tko.fail_open.map(|_| pool.name.clone()),
         hides_errors: hides_errors(pool),
         on_return,
     }
+}
+
+/// When a pool fails open, by its number of servers. A pool of very few that are found may have too few for a
+/// percentage.
+fn bounds(pool: &Pool) -> Option<Bounds> {
+    let FailOpen { at, until } = pool.tko.fail_open.filter(|_| pool.tko.enabled)?;
+    let upper = at.of(pool.servers.len()).max(1);
+    let lower = until.of(pool.servers.len()).clamp(1, upper);
+    Some(Bounds { upper, lower })
 }
 
 fn hides_errors(pool: &Pool) -> Option<bool> {
@@ -281,6 +299,7 @@ fn successors(index: usize, pool: &Pool, pools: &mut Vec<PoolSnapshot>) -> Range
                     of: index as u32,
                     nth,
                 },
+                fail_open: None,
                 hides_errors: None,
                 selector: None,
                 servers: Vec::new(),

@@ -235,7 +235,7 @@ const SERVERS: &[(Kind, &str, &str, &str)] = &[
         Counter,
         "downs",
         "ringroad_server_downs_total",
-        "How often a worker took the server out of service (TKO).",
+        "How often the server was taken out of service (TKO), by whichever worker.",
     ),
     (
         Gauge,
@@ -273,6 +273,7 @@ impl Registry {
         let pools = self.pools();
         pool_metrics(&mut page, &pools);
         drop(pools);
+        self.tko_metrics(&mut page);
         let servers = self.locked();
         let sums = servers.sums();
         let times = servers.pools(&sums);
@@ -289,6 +290,43 @@ impl Registry {
         }
         server_metrics(&mut page, &sums);
         page.text()
+    }
+
+    fn tko_metrics(&self, page: &mut Page) {
+        let totals = self.tkos.totals();
+        let mut out = page.metric(
+            Gauge,
+            "ringroad_tko_servers",
+            "Servers that are out of service, each address once: soft after timeouts, hard when they can't be connected to.",
+        );
+        out.sample(&[("kind", "soft")], totals.soft);
+        out.sample(&[("kind", "hard")], totals.hard);
+        let pools = self.tkos.pools();
+        let mut out = page.metric(
+            Gauge,
+            "ringroad_pool_tko_servers",
+            "Servers of a pool with fail_open_at that are out of service.",
+        );
+        for (pool, figures) in &pools {
+            out.sample(&[("pool", pool)], figures.out);
+        }
+        let mut open = page.metric(
+            Gauge,
+            "ringroad_pool_fail_open",
+            "1 while no further servers of the pool are taken out of service (fail_open_at).",
+        );
+        for (pool, figures) in &pools {
+            open.sample(&[("pool", pool)], u8::from(figures.is_open));
+        }
+        let mut changes = page.metric(
+            Counter,
+            "ringroad_pool_fail_open_changes_total",
+            "How often that has begun and ended.",
+        );
+        for (pool, figures) in &pools {
+            changes.sample(&[("pool", pool), ("change", "entered")], figures.entered);
+            changes.sample(&[("pool", pool), ("change", "exited")], figures.exited);
+        }
     }
 
     fn process_metrics(&self, page: &mut Page, state: State) {

@@ -169,7 +169,7 @@ counters! {
         connects,
         /// 1 while it is out of service.
         down,
-        /// How often it was taken out of service.
+        /// How often this worker was the one to take it out of service.
         downs,
         /// Connections that are ready.
         connections,

@@ -17,6 +17,7 @@ pub use super::process::cpu_seconds;
 use super::servers::{Id, Servers, Sum};
 use crate::config::ServerAddr;
 use crate::upstream::owed::{Debts, Owed};
+use crate::upstream::tko::Tkos;
 use crate::worker::core::{Local, Stats};
 
 /// The version clients are told: that of the memcached whose behaviour is followed, and nothing else. Some libraries
@@ -54,6 +55,8 @@ pub struct Registry {
     troubled: broadcast::Sender<Arc<str>>,
     /// What is owed to servers.
     debts: Debts,
+    /// Which servers are out of service.
+    pub(super) tkos: Arc<Tkos>,
 }
 
 /// What is known of a pool besides its servers' figures.
@@ -126,6 +129,7 @@ impl Registry {
             pools: Mutex::default(),
             troubled: broadcast::channel(TROUBLES).0,
             debts: Debts::default(),
+            tkos: Arc::default(),
         }
     }
 
@@ -450,6 +454,10 @@ impl Local for Reporter {
 
     fn owed(&mut self, name: &str, addr: &ServerAddr) -> Arc<Owed> {
         self.registry.debts.of(name, addr)
+    }
+
+    fn tkos(&self) -> Arc<Tkos> {
+        Arc::clone(&self.registry.tkos)
     }
 
     fn closed(&mut self, figures: &Arc<Destination>) {

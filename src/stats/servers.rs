@@ -49,11 +49,10 @@ impl Sum {
         self.figures.get(name).copied().unwrap_or(0)
     }
 
-    /// Whether requests for it fail, as far as is known: some worker has it out of service, and none a connection.
-    /// Workers that have not needed it know nothing of it.
+    /// Whether requests for it fail. A server is out for all workers or for none; not all may have heard yet.
     #[must_use]
     pub fn is_down(&self) -> bool {
-        self.get("down") > 0 && self.get("connections") == 0
+        self.get("down") > 0
     }
 }
 
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_a_worker_has_not_needed_yet_is_down_if_all_others_say_so() {
+    fn one_is_down_if_any_worker_has_heard_so() {
         let mut servers = Servers::default();
         let down = Destination::default();
         servers.open(id("a"), Arc::default());
@@ -180,6 +179,6 @@ mod tests {
         servers.open(id("a"), Arc::new(down));
         assert!(servers.sums()[&id("a")].is_down());
         servers.open(id("a"), figures(1));
-        assert!(!servers.sums()[&id("a")].is_down());
+        assert!(servers.sums()[&id("a")].is_down(), "a connection is left");
     }
 }

@@ -18,6 +18,8 @@ const MAX_DOUBLINGS: u32 = 6;
 /// When a destination is taken out, how often it is probed, and when it comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HealthPolicy {
+    /// Whether it is taken out at all.
+    pub enabled: bool,
     /// Timeouts in a row that take it out.
     pub after: u32,
     /// The first pause before a probe, in microseconds.
@@ -33,6 +35,7 @@ pub struct HealthPolicy {
 impl Default for HealthPolicy {
     fn default() -> HealthPolicy {
         HealthPolicy {
+            enabled: true,
             after: 3,
             probe_min: 100_000,
             probe_max: 10_000_000,
@@ -117,6 +120,16 @@ impl Health {
         let pause = left / u64::from(missing.max(1));
         let least = policy.probe_min.max(1);
         Probed::Again(pause.clamp(least, policy.probe_max.max(least)))
+    }
+
+    /// Whether one more timeout would take it out.
+    pub fn would_go(&self, policy: &HealthPolicy) -> bool {
+        !self.down && self.timeouts.saturating_add(1) >= policy.after
+    }
+
+    /// A request timed out, but it is not to be taken out.
+    pub fn spared(&mut self) {
+        self.timeouts = self.timeouts.saturating_add(1);
     }
 
     /// A request timed out. Returns whether this took it out.

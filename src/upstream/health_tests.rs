@@ -132,7 +132,7 @@ prop_compose! {
         recover in 1u32..6,
         hold_down in prop_oneof![Just(0), 0..30 * SECOND],
     ) -> HealthPolicy {
-        HealthPolicy { after, probe_min, probe_max: probe_min + more, recover, hold_down }
+        HealthPolicy { enabled: true, after, probe_min, probe_max: probe_min + more, recover, hold_down }
     }
 }
 

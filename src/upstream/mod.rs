@@ -1,8 +1,10 @@
 //! Connections to memcached servers: queueing, matching replies to requests, health, what they are owed. No sockets.
 
 pub mod conn;
+mod fail_open;
 pub mod health;
 pub mod keys;
 mod matcher;
 pub mod owed;
+pub mod tko;
 mod types;

@@ -242,6 +242,16 @@ impl State {
     }
 }
 
+/// What stands for an address where servers are remembered by theirs. Of several addresses there may be some more or
+/// fewer now and then.
+pub(super) fn place_of(addr: &ServerAddr) -> ServerAddr {
+    match addr {
+        ServerAddr::Found(addrs) => addrs.iter().min().copied().map(ServerAddr::Tcp),
+        _ => None,
+    }
+    .unwrap_or_else(|| addr.clone())
+}
+
 /// Servers that have left and are remembered, at most. Of more of them those are forgotten that left first.
 const MAX_LEFT: usize = 4096;
 
@@ -254,12 +264,7 @@ impl Debts {
     /// [`Owed::leave`].
     pub fn of(&self, name: &str, addr: &ServerAddr) -> Arc<Owed> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Of several addresses there may be some more or fewer now and then.
-        let addr = match addr {
-            ServerAddr::Found(addrs) => addrs.iter().min().copied().map(ServerAddr::Tcp),
-            _ => None,
-        }
-        .unwrap_or_else(|| addr.clone());
+        let addr = place_of(addr);
         let owed = Arc::clone(all.entry((name.to_owned(), addr)).or_default());
         if all.len() > MAX_LEFT {
             let left = |owed: &Arc<Owed>| owed.state().left;

@@ -7,7 +7,7 @@
 //!
 //! The parts: this file has the state and the clients' side, `dispatch.rs` turns requests into commands
 //! for servers, `framed.rs` takes them through routes that decide on replies, `destinations.rs` looks after
-//! connections and health, `returns.rs` settles what servers are owed when they come back, `hub.rs` takes replies, `dialogues.rs` runs what takes many requests, `budget.rs` watches
+//! connections, `health.rs` after who is out of service, `returns.rs` settles what servers are owed when they come back, `hub.rs` takes replies, `dialogues.rs` runs what takes many requests, `budget.rs` watches
 //! memory.
 //! All times are microseconds on the caller's clock.
 
@@ -28,6 +28,7 @@ use crate::protocol::request::{self, CloseReason, Parsed};
 use crate::route::compile::Snapshot;
 use crate::stats;
 use crate::upstream::owed::Owed;
+use crate::upstream::tko::{Bell, Tkos};
 
 /// What the driver has to do.
 #[derive(Debug, Default)]
@@ -84,6 +85,10 @@ pub trait Local: Send {
         let since = now.duration_since(std::time::UNIX_EPOCH);
         since.map_or(0, |since| since.as_secs())
     }
+    /// Which servers are out of service; shared with the workers that talk to them, too.
+    fn tkos(&self) -> Arc<Tkos> {
+        Arc::default()
+    }
     /// A destination was given up.
     fn closed(&mut self, figures: &Arc<stats::Destination>);
 }
@@ -113,6 +118,10 @@ pub struct Core {
     pub(super) timer: u64,
     pub(super) budget_at: u64,
     pub(super) budget: Budget,
+    /// Which servers are out, and what wakes this worker when that changes.
+    pub(super) tkos: Arc<Tkos>,
+    /// To be hung where [`Core::heed`] is called from.
+    pub bell: Arc<Bell>,
     /// When what is owed to servers is looked at, or `u64::MAX`.
     pub(super) settle_at: u64,
     /// The figures.
@@ -153,6 +162,8 @@ impl Core {
             timer: u64::MAX,
             budget_at: u64::MAX,
             budget: Budget::default(),
+            tkos: local.tkos(),
+            bell: Arc::default(),
             settle_at: u64::MAX,
             stats,
             local,

@@ -1,8 +1,8 @@
 //! Destinations and the connections to them: opened when needed, probed, timed, closed, replaced on reload.
 //!
 //! A fresh connection must answer `version` before anything else is sent on it. A connection whose oldest
-//! request has been overdue for a whole further timeout is closed. See [`crate::upstream::health`] for when
-//! a destination is out of service.
+//! request has been overdue for a whole further timeout is closed. When a destination is out of service is
+//! in `health.rs`.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use crate::protocol::error::ErrorKind;
 use crate::route::compile::{DestinationSpec, Snapshot};
 use crate::stats;
 use crate::upstream::conn::{Broken, Conn, PROBE, Ticket};
-use crate::upstream::health::{Health, Probed};
 use crate::upstream::owed::Owed;
+use crate::upstream::tko::Seat;
 use crate::worker::buf::Buf;
 
 /// A connection that breaks sooner than this after it became ready counts as a failure of the destination,
@@ -24,31 +24,21 @@ const YOUNG: u64 = 1_000_000;
 /// A server, as this worker sees it.
 pub struct Destination {
     pub(super) spec: Arc<DestinationSpec>,
-    pub(super) health: Health,
+    /// Its part in what all workers know of the server; none if that is not kept track of, or it is retired.
+    pub(super) seat: Option<Seat>,
+    /// The server is out of service, as far as this worker has heard.
+    pub(super) down: bool,
+    /// The connection that probes a server that is out, if that is up to this destination.
+    pub(super) probe: Option<u32>,
     pub(super) conns: Vec<u32>,
     pub(super) stats: Arc<stats::Destination>,
     /// What it is owed, if its pool cares.
     pub(super) owed: Option<Arc<Owed>>,
     /// It has been in service.
-    served: bool,
+    pub(super) served: bool,
     retired: bool,
     /// When a full queue may be logged again.
     complain_at: u64,
-}
-
-impl Destination {
-    /// It is out of service from now on.
-    pub(super) fn taken_out(&mut self, now: u64) {
-        self.stats.downs.inc();
-        self.stats.down.set(1);
-        // Whoever has never had it in service does not know whether it has missed anything.
-        if self.spec.on_return == OnReturn::Cold
-            && self.served
-            && let Some(owed) = &self.owed
-        {
-            owed.owe_all(now);
-        }
-    }
 }
 
 /// One connection to a destination.
@@ -108,6 +98,9 @@ impl Core {
     /// Routes by `snapshot` from now on. Destinations that stay keep their connections; those that go finish
     /// what is under way.
     pub fn apply(&mut self, snapshot: Arc<Snapshot>) {
+        let pools = snapshot.pools.iter();
+        self.tkos
+            .set_bounds(pools.filter_map(|pool| Some((&*pool.name, pool.fail_open?))));
         let mut destinations = Vec::with_capacity(snapshot.pools.len());
         for pool in &snapshot.pools {
             let adopt = |spec| self.adopt(&pool.name, spec);
@@ -123,6 +116,7 @@ impl Core {
                 if let Some(owed) = &destination.owed {
                     owed.leave(self.now);
                 }
+                self.leave_seat(id);
                 self.retire(id);
             }
         }
@@ -132,6 +126,8 @@ impl Core {
             snapshot,
             destinations,
         });
+        // Whoever probed a server may have left.
+        self.heed();
         // The bound may be another one.
         if self.overloaded {
             self.enforce_budget();
@@ -175,9 +171,14 @@ impl Core {
                 }) as u32
             })
             .collect();
+        let seat = self.seat(spec);
+        let down = seat.as_ref().is_some_and(|seat| seat.standing().0);
+        figures.down.set(down.into());
         self.destinations.push(Some(Destination {
             spec: Arc::clone(spec),
-            health: Health::default(),
+            seat,
+            down,
+            probe: None,
             conns,
             stats: figures,
             owed,
@@ -237,7 +238,7 @@ impl Core {
         let Some(Some(destination)) = self.destinations.get_mut(id as usize) else {
             return Err(ErrorKind::NoServer);
         };
-        if destination.health.is_down() {
+        if destination.down {
             destination.stats.failures.inc();
             return Err(ErrorKind::MarkedDown);
         }
@@ -351,6 +352,7 @@ impl Core {
             dialogues: &mut self.dialogues,
             later: &mut self.later,
             ready: false,
+            refused: false,
             lent: self.lent.as_ref(),
             hides_errors: None,
             times: Times::none(),
@@ -365,15 +367,18 @@ impl Core {
         hub.times = Times::of(&up.stats.latency, self.now);
         let outcome = up.conn.receive(data, &mut hub, &mut self.pool);
         hub.times.record();
-        let ready = hub.ready;
+        let (ready, refused) = (hub.ready, hub.refused);
         if self.lent.is_some() {
             self.lent = None;
         }
         let destination_id = up.destination;
         up.conn.extend_deadline(self.now.saturating_add(up.timeout));
         up.report_queue();
-        if let Some(Some(destination)) = self.destinations.get_mut(destination_id as usize) {
-            destination.health.answered();
+        if !refused
+            && let Some(Some(destination)) = self.destinations.get(destination_id as usize)
+            && let Some(seat) = &destination.seat
+        {
+            seat.answered();
         }
         if ready {
             self.became_ready(id);
@@ -395,21 +400,10 @@ impl Core {
         let Some(up) = self.conns.get_mut(id as usize) else {
             return;
         };
-        if let Some(Some(destination)) = self.destinations.get_mut(up.destination as usize) {
-            match destination
-                .health
-                .probed(&destination.spec.health, self.now)
-            {
-                Probed::Up => {}
-                Probed::Back => {
-                    destination.stats.down.set(0);
-                    tracing::info!(server = %destination.spec.name, "server is back in service");
-                }
-                Probed::Again(pause) => return self.probe_again(id, pause),
-            }
-            destination.served = true;
-        }
         let destination_id = up.destination;
+        if let Some(pause) = self.answered_probe(id) {
+            return self.probe_again(id, pause);
+        }
         let Some(up) = self.conns.get_mut(id as usize) else {
             return;
         };
@@ -428,9 +422,7 @@ impl Core {
         let Some(up) = self.conns.get_mut(id as usize) else {
             return;
         };
-        let until = self.now.saturating_add(pause);
-        up.state = State::Waiting { until };
-        self.timer = self.timer.min(until);
+        up.state = State::Idle;
         self.todo.close.push(id);
         let hides_errors = up.hides_errors;
         let (destination_id, undone) = (up.destination, up.conn.unanswered_updates());
@@ -442,6 +434,7 @@ impl Core {
         for to in waiting {
             self.fail_in(hides_errors, to, ErrorKind::MarkedDown);
         }
+        self.wait_to_probe(id, pause);
     }
 
     fn bad_reply(&mut self, id: u32, broken: Broken) {
@@ -498,28 +491,17 @@ impl Core {
             _ => true,
         };
         up.state = State::Idle;
-        let Some(Some(destination)) = self.destinations.get_mut(destination_id as usize) else {
+        let Some(Some(destination)) = self.destinations.get(destination_id as usize) else {
             return;
         };
         if !destination.retired {
             self.local.troubled(&destination.spec.name);
         }
-        if failed || destination.health.is_down() {
-            if destination.health.failed(self.now) {
-                destination.taken_out(self.now);
-                tracing::warn!(
-                    server = %destination.spec.name,
-                    addr = %destination.spec.addr,
-                    reason = kind.label(),
-                    why,
-                    "server is out of service; it is probed until it answers"
-                );
-            }
-            let pause = destination.health.pause(&destination.spec.health, random);
-            let until = self.now.saturating_add(pause);
-            up.state = State::Waiting { until };
-            self.timer = self.timer.min(until);
+        // It may also be this worker that has given it up.
+        if failed && kind != ErrorKind::MarkedDown {
+            self.count_failure(destination_id, kind, why);
         }
+        self.probe_later(id, random);
         self.owe_keys(destination_id, undone.iter().map(|key| &**key), true);
         for to in waiting {
             if streaming == Some(to) && to.dialogue().is_none() && self.replies.cut(to) {
@@ -529,19 +511,6 @@ impl Core {
             self.fail_in(hides_errors, to, kind);
         }
         self.retire(destination_id);
-    }
-
-    /// How many destinations are in service and out of it.
-    pub fn in_service(&self) -> (usize, usize) {
-        let mut counts = (0, 0);
-        for destination in self.destinations.iter().flatten() {
-            if destination.health.is_down() {
-                counts.1 += 1;
-            } else {
-                counts.0 += 1;
-            }
-        }
-        counts
     }
 }
 

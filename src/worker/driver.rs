@@ -90,7 +90,7 @@ impl Driver {
         outbox: mpsc::UnboundedSender<Command>,
         load: Arc<std::sync::atomic::AtomicUsize>,
     ) -> Driver {
-        Driver {
+        let driver = Driver {
             core,
             clients: Vec::new(),
             conns: Vec::new(),
@@ -106,7 +106,9 @@ impl Driver {
             epoch: *EPOCH,
             beat_at: 0,
             draining: false,
-        }
+        };
+        driver.core.bell.hang(driver.waker(Token::Health));
+        driver
     }
 
     /// Runs until drained, or until the other end of the inbox is gone.
@@ -144,6 +146,7 @@ impl Driver {
             match token {
                 Token::Client(id) => self.client_ready(id),
                 Token::Conn(id) => self.conn_ready(id),
+                Token::Health => self.core.heed(),
             }
         }
         self.turn = turn;

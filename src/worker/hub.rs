@@ -58,6 +58,8 @@ pub(super) struct Hub<'a> {
     pub(super) dialogues: &'a mut Dialogues,
     pub(super) later: &'a mut VecDeque<Later>,
     pub(super) ready: bool,
+    /// There was an error among the answers.
+    pub(super) refused: bool,
     /// What the bytes of this read may be referred to in.
     pub(super) lent: Option<&'a Lent>,
     /// Whether a get that fails now is a miss, if its pool says.
@@ -550,6 +552,7 @@ impl Sink for Hub<'_> {
     }
 
     fn error(&mut self, to: Ticket, line: &[u8]) {
+        self.refused = true;
         let outcome = if line.starts_with(b"CLIENT_ERROR") {
             Outcome::Done
         } else {
@@ -576,6 +579,7 @@ impl Core {
             dialogues: &mut self.dialogues,
             later: &mut self.later,
             ready: false,
+            refused: false,
             lent: None,
             hides_errors: None,
             times: Times::none(),

@@ -15,6 +15,7 @@ mod dispatch;
 pub mod driver;
 mod frame;
 mod framed;
+mod health;
 mod hub;
 #[cfg(test)]
 mod large_tests;

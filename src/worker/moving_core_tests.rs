@@ -35,8 +35,9 @@ struct World {
 impl World {
     fn new(route: &str) -> World {
         let pool = |server: &str| {
+            let port = 1 + usize::from(server == "new");
             let text = format!(
-                "route = {route}\n[pools.a]\ntimeout = \"1s\"\nservers = [{{ name = \"{server}\", addr = \"127.0.0.1:1\" }}]"
+                "route = {route}\n[pools.a]\ntimeout = \"1s\"\nservers = [{{ name = \"{server}\", addr = \"127.0.0.1:{port}\" }}]"
             );
             config::parse("f", &text).unwrap().0
         };

@@ -10,6 +10,8 @@ use std::task::{Wake, Waker};
 pub(super) enum Token {
     Client(u32),
     Conn(u32),
+    /// No socket: servers may have gone out of service or come back.
+    Health,
 }
 
 #[derive(Default)]

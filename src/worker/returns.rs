@@ -101,9 +101,7 @@ impl Core {
     #[cfg(test)]
     pub(super) fn is_in_debt(&self) -> bool {
         let mut all = self.destinations.iter().flatten();
-        all.any(|one| {
-            !one.health.is_down() && one.owed.as_ref().is_some_and(|owed| owed.is_pending())
-        })
+        all.any(|one| !one.down && one.owed.as_ref().is_some_and(|owed| owed.is_pending()))
     }
 
     /// Begins to settle with a server that is in service; if not now, then soon, or when it is connected.
@@ -114,7 +112,7 @@ impl Core {
         let Some(owed) = destination.owed.as_ref().filter(|owed| owed.is_pending()) else {
             return;
         };
-        if destination.health.is_down() {
+        if destination.down {
             return;
         }
         // Who asks for one of the keys next shall not be the one to find out.

@@ -69,21 +69,7 @@ impl Core {
                 self.break_conn(id, ErrorKind::ConnectFailed, why);
             }
             State::Ready { .. } => {
-                let mut out = false;
-                if let Some(Some(destination)) = self.destinations.get_mut(destination_id as usize)
-                {
-                    for _ in 0..due {
-                        out |= destination.health.timed_out(&destination.spec.health, now);
-                    }
-                    if out {
-                        destination.taken_out(now);
-                        tracing::warn!(
-                            server = %destination.spec.name,
-                            timeout_ms = destination.spec.timeout / 1000,
-                            "server is out of service after repeated timeouts; it is probed until it answers"
-                        );
-                    }
-                }
+                let out = self.count_timeouts(destination_id, due);
                 if out || stuck {
                     self.todo.close.push(id);
                     self.break_conn(id, ErrorKind::Timeout, "no answers within the timeout");

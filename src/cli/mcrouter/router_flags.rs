@@ -68,7 +68,7 @@ pub(super) const ROUTER: &[Flag] = &[
     flag("post-reconfiguration-delay-ms", None, "post_reconfiguration_delay_ms", Int, "0", Idle("files are looked at twice a second, and read when they have stopped changing")),
     flag("enable-partial-reconfigure", None, "enable_partial_reconfigure", Toggle, "0", Idle("files are looked at twice a second, and read when they have stopped changing")),
     flag("config-params", None, "config_params", Text, "", Use),
-    flag("disable-tko-tracking", None, "disable_tko_tracking", Toggle, "0", Later("servers that are down are taken out all the same")),
+    flag("disable-tko-tracking", None, "disable_tko_tracking", Toggle, "0", Use),
     flag("probe-timeout-initial", Some('r'), "probe_delay_initial_ms", Int, "10000", Use),
     flag("retry-timeout", None, "probe_delay_initial_ms", Int, "10000", Use),
     flag("probe-timeout-max", None, "probe_delay_max_ms", Int, "60000", Use),

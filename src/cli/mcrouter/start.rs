@@ -193,6 +193,7 @@ fn settings(given: &mut Given) -> Result<Settings, String> {
     settings.cross_cluster = millis(given, "cross-cluster-timeout-ms")?;
     settings.cross_region = millis(given, "cross-region-timeout-ms")?;
     let tko = &mut settings.pool.tko;
+    tko.enabled = !given.is_on("disable-tko-tracking");
     let initial = match given.given("probe-timeout-initial") {
         None if given.given("retry-timeout").is_some() => "retry-timeout",
         _ => "probe-timeout-initial",

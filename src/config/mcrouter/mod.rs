@@ -19,6 +19,7 @@ mod placement;
 mod pools;
 mod server;
 mod settings;
+mod tko_tracker;
 mod top;
 mod value;
 

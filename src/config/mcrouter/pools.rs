@@ -15,6 +15,7 @@ use super::findings::Findings;
 use super::json::{self, did_you_mean};
 use super::server;
 use super::settings::Settings;
+use super::tko_tracker;
 use super::value::{Kind, Map, Members, Place, Value};
 
 /// What becomes of a field.
@@ -43,7 +44,7 @@ const FIELDS: &[(&str, Field)] = &[
     ("security_mech_within_dc", Field::Read),
     ("security_mech_cross_dc", Field::Read),
     ("keep_routing_prefix", Field::Read),
-    ("tko_tracker", Field::Later),
+    ("tko_tracker", Field::Read),
     ("use_ssl", Field::Later),
     ("port_override_within_dc", Field::Later),
     ("port_override_cross_dc", Field::Later),
@@ -252,6 +253,10 @@ impl Pools {
                 }
             },
         };
+        let count = servers.as_ref().map_or(0, Vec::len);
+        let tracker = reader.get("tko_tracker").filter(|value| !is_off(value));
+        let fail_open = tracker.map(|value| tko_tracker::read(findings, value, count));
+        let fail_open = fail_open.map_or(Some(None), |read| read.map(Some));
         (fields && security).then_some(())?;
         let (timeout, connect_timeout) = timeouts?;
         let mut pool = settings.pool.clone();
@@ -259,6 +264,7 @@ impl Pools {
         pool.timeout = timeout;
         pool.connect_timeout = connect_timeout;
         pool.keep_routing_prefix = keep_routing_prefix;
+        pool.tko.fail_open = fail_open?;
         Some(Read {
             name: name.to_owned(),
             at,

@@ -59,6 +59,7 @@ impl Default for Settings {
             probe_max: Duration::from_secs(60),
             recover: 1,
             hold_down: Duration::ZERO,
+            ..Tko::default()
         };
         pool.queue = Queue {
             requests: 100_000,

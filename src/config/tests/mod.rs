@@ -63,6 +63,8 @@ fn the_smallest_file_has_every_default() {
                 probe_max: 10 * second,
                 recover: 1,
                 hold_down: second,
+                enabled: true,
+                fail_open: None,
             },
             queue: Queue {
                 requests: 4096,

@@ -73,11 +73,17 @@ prop_compose! {
         on_return in option::of(proptest::sample::select(OnReturn::ALL)),
         (after, probe_min, more) in (1u32..=1_000_000, millis(10..1_000_000), millis(0..1_000_000)),
         (recover, hold_down) in (1u32..=100, millis(0..3_600_000)),
+        (enabled, fail_open) in (any::<bool>(), option::of((1u32..=3, 0u32..=2, 1u32..=100))),
         (requests, bytes) in (1usize..=1_000_000, (64usize << 10)..=(1 << 30)),
     ) -> Pool {
         // Which pools there are, and in which order, is up to the caller.
         let gutter = gutter.map(|(pool, exptime)| Gutter { pool, exptime });
-        let tko = Tko { after, probe_min, probe_max: probe_min + more, recover, hold_down };
+        // Of how many servers, a percentage does not say; all of them are enough.
+        let fail_open = fail_open.map(|(until, more, percent)| match percent {
+            90.. => FailOpen { at: Share::Percent(100), until: Share::Percent(100) },
+            _ => FailOpen { at: Share::Count(until + more), until: Share::Count(until) },
+        });
+        let tko = Tko { after, probe_min, probe_max: probe_min + more, recover, hold_down, enabled, fail_open };
         let queue = Queue { requests, bytes };
         let servers = if discover.is_some() { Vec::new() } else { servers };
         Pool { name, servers, discover, placement, timeout, connect_timeout, connections, coalesce, keep_routing_prefix, warm_scaling, on_failure, gutter, on_return, tko, queue }

@@ -431,6 +431,7 @@ impl Setup {
                     probe_max: Duration::from_millis(200),
                     recover: 1 + (self.seed >> 8) as u32 % 3,
                     hold_down: Duration::from_millis(25 * (self.seed >> 16 & 3)),
+                    ..Tko::default()
                 },
                 queue: Queue {
                     requests: match self.limits {

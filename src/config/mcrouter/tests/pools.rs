@@ -254,7 +254,23 @@ fn what_a_pool_can_not_be() {
         ),
         (
             r#"{"servers": ["h:1"], "tko_tracker": {"num_tko_threshold_upper": 1}}"#,
-            "`tko_tracker` of a pool",
+            "`tko_tracker` needs `num_tko_threshold_lower` or",
+        ),
+        (
+            r#"{"servers": ["h:1"], "tko_tracker": {"percent_tko_threshold_upper": 50, "num_tko_threshold_lower": 1}}"#,
+            "make no sense for 1 servers",
+        ),
+        (
+            r#"{"servers": ["h:1"], "tko_tracker": {"percent_tko_threshold_upper": 101, "num_tko_threshold_lower": 1}}"#,
+            "a percentage from 1 to 100",
+        ),
+        (
+            r#"{"servers": ["h:1"], "tko_tracker": {"num_tko_threshold_upper": 0, "num_tko_threshold_lower": 1}}"#,
+            "at least 1",
+        ),
+        (
+            r#"{"servers": ["h:1"], "tko_tracker": 5}"#,
+            "`tko_tracker` must be an object",
         ),
         (
             r#"{"servers": ["h:1"], "server_timeout": 0}"#,

@@ -1,0 +1,311 @@
+//! Two workers that share what they know of their servers, played by hand.
+//!
+//! Protects: what one worker finds dead the other does not ask again, and both go back at once; one of them probes, and
+//! another when that one is gone; a reload forgets only what leaves.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::config;
+use crate::route::compile::Snapshot;
+use crate::stats;
+use crate::upstream::tko::{PoolFigures, Tkos, Totals};
+use crate::worker::core::Local;
+
+struct Sharing(Arc<Tkos>);
+
+impl Local for Sharing {
+    fn version(&self) -> &[u8] {
+        b"VERSION 1\r\n"
+    }
+    fn stats(&mut self, _: &[u8], _: &mut Vec<u8>) {}
+    fn opened(&mut self, _: &str, _: &str, _: Arc<stats::Destination>) {}
+    fn troubled(&mut self, _name: &str) {}
+    fn tkos(&self) -> Arc<Tkos> {
+        Arc::clone(&self.0)
+    }
+    fn closed(&mut self, _: &Arc<stats::Destination>) {}
+}
+
+fn snapshot(text: &str) -> Arc<Snapshot> {
+    let text = format!("miss_on_get_errors = false\n{text}");
+    let config = config::parse("f", &text).unwrap().0;
+    Arc::new(Snapshot::compile(&config).unwrap())
+}
+
+const ONE: &str = "[pools.a]\nservers = [\"127.0.0.1:1\"]\ntimeout = \"100ms\"";
+
+struct Worker {
+    core: Core,
+    client: u32,
+    /// Whether connections can be made; the probe is answered then.
+    reachable: bool,
+    conns: Vec<u32>,
+}
+
+impl Worker {
+    fn new(text: &str, tkos: &Arc<Tkos>) -> Worker {
+        let local = Box::new(Sharing(Arc::clone(tkos)));
+        let mut core = Core::new(snapshot(text), local, Arc::default(), 1);
+        let client = core.client_opened();
+        Worker {
+            core,
+            client,
+            reachable: true,
+            conns: Vec::new(),
+        }
+    }
+
+    /// Two of them.
+    fn two(text: &str) -> (Worker, Worker, Arc<Tkos>) {
+        let tkos = Arc::default();
+        (Worker::new(text, &tkos), Worker::new(text, &tkos), tkos)
+    }
+
+    fn asks(&mut self, text: &str) -> String {
+        self.core.client_bytes(self.client, text.as_bytes());
+        self.connect();
+        self.told()
+    }
+
+    fn told(&mut self) -> String {
+        let out = &self.core.replies.client(self.client).unwrap().out;
+        let text = String::from_utf8(out.pending().to_vec()).unwrap();
+        self.core.client_wrote(self.client, text.len());
+        text
+    }
+
+    /// Whether it tried to connect.
+    fn connect(&mut self) -> bool {
+        let mut tried = false;
+        while let Some(conn) = self.core.todo.connect.pop() {
+            tried = true;
+            if !self.reachable {
+                self.core.conn_closed(conn, "unreachable");
+                continue;
+            }
+            self.core.conn_connected(conn);
+            assert_eq!(sent(&mut self.core, conn), "version\r\n");
+            self.core.conn_bytes(conn, b"VERSION 1\r\n");
+            self.conns.push(conn);
+        }
+        tried
+    }
+
+    /// The last connection hears exactly this, and answers.
+    #[track_caller]
+    fn hears(&mut self, what: &str, answer: &str) {
+        let conn = *self.conns.last().unwrap();
+        assert_eq!(sent(&mut self.core, conn), what);
+        self.core.conn_bytes(conn, answer.as_bytes());
+    }
+
+    /// Time passes until then, in milliseconds. Returns how often it tried to connect.
+    fn until(&mut self, millis: u64) -> usize {
+        let mut tries = 0;
+        while self.core.next_tick() <= millis * 1000 {
+            self.core.set_now(self.core.next_tick().max(self.core.now));
+            self.core.tick();
+            tries += usize::from(self.connect());
+        }
+        self.core.set_now(millis * 1000);
+        tries
+    }
+
+    fn downs(&self) -> u64 {
+        let all = self.core.destinations.iter().flatten();
+        all.map(|one| one.stats.downs.get()).sum()
+    }
+}
+
+fn sent(core: &mut Core, conn: u32) -> String {
+    let mut read = Vec::new();
+    loop {
+        let (piece, _) = core.conn_out(conn);
+        if piece.is_empty() {
+            core.conn_flushed(conn);
+            return String::from_utf8(read).unwrap();
+        }
+        read.extend_from_slice(piece);
+        let n = piece.len();
+        core.conn_wrote(conn, n);
+    }
+}
+
+const OUT: &str = "SERVER_ERROR server is down\r\n";
+
+#[test]
+fn a_server_that_one_worker_can_not_reach_is_out_for_both() {
+    let (mut a, mut b, _) = Worker::two(ONE);
+    a.reachable = false;
+    b.reachable = false;
+    assert!(a.asks("get k\r\n").starts_with("SERVER_ERROR"));
+    assert_eq!(a.core.in_service(), (0, 1));
+    b.core.heed();
+    assert_eq!(b.core.in_service(), (0, 1));
+    assert_eq!(b.asks("get k\r\n"), OUT);
+    assert!(b.core.todo.connect.is_empty());
+    assert_eq!(b.until(60_000), 0, "the other one probes");
+    assert!(a.until(60_000) > 3);
+    assert_eq!((a.downs(), b.downs()), (1, 0), "it went out once");
+    a.reachable = true;
+    b.reachable = true;
+    a.until(80_000);
+    assert_eq!(a.core.in_service(), (1, 0));
+    b.core.heed();
+    b.core.set_now(80_000_000);
+    assert_eq!(b.asks("get k\r\n"), "");
+    b.hears("get k\r\n", "END\r\n");
+    assert_eq!(b.told(), "END\r\n");
+}
+
+#[test]
+fn a_server_that_hangs_costs_the_workers_three_timeouts_together() {
+    let (mut a, mut b, tkos) = Worker::two(ONE);
+    for worker in [&mut a, &mut b] {
+        worker.asks("get k\r\n");
+        worker.hears("get k\r\n", "END\r\n");
+        worker.told();
+        worker.until(5000);
+    }
+    // An error says that it lives, but not that it serves.
+    b.asks("get one\r\n");
+    b.until(5150);
+    assert_eq!(b.asks("get two\r\n"), "SERVER_ERROR timeout\r\n");
+    b.hears(
+        "get one\r\nget two\r\n",
+        "END\r\nSERVER_ERROR out of memory\r\n",
+    );
+    a.until(5200);
+    a.asks("get three\r\n");
+    a.until(5320);
+    assert_eq!(tkos.totals(), Totals::default());
+    b.until(5330);
+    assert_eq!(b.told(), "SERVER_ERROR out of memory\r\n");
+    b.asks("get four\r\n");
+    b.until(5450);
+    assert_eq!(tkos.totals(), Totals { soft: 1, hard: 0 });
+    a.core.heed();
+    assert_eq!(
+        a.asks("get five\r\n"),
+        "SERVER_ERROR timeout\r\nSERVER_ERROR server is down\r\n"
+    );
+}
+
+#[test]
+fn another_worker_probes_when_the_first_one_is_gone() {
+    let (mut a, mut b, _) = Worker::two(ONE);
+    // It has a connection that is in use.
+    b.asks("get k\r\n");
+    assert_eq!(sent(&mut b.core, b.conns[0]), "get k\r\n");
+    a.reachable = false;
+    a.asks("get k\r\n");
+    b.core.heed();
+    assert_eq!(b.core.in_service(), (0, 1));
+    drop(a);
+    b.core.heed();
+    assert_eq!(b.told(), OUT, "it is probed by a fresh connection");
+    assert_eq!(b.until(60_000), 1);
+    assert_eq!(b.core.in_service(), (1, 0));
+}
+
+#[test]
+fn an_idle_connection_to_a_server_that_is_out_is_not_kept() {
+    let (mut a, mut b, _) = Worker::two(ONE);
+    b.asks("get k\r\n");
+    b.hears("get k\r\n", "END\r\n");
+    b.told();
+    a.reachable = false;
+    a.asks("get k\r\n");
+    b.core.heed();
+    assert_eq!(b.core.todo.close, b.conns);
+    a.reachable = true;
+    a.until(60_000);
+    b.core.todo.close.clear();
+    b.core.heed();
+    b.core.set_now(60_000_000);
+    b.asks("get k\r\n");
+    assert_eq!(b.conns.len(), 2);
+    b.hears("get k\r\n", "END\r\n");
+}
+
+#[test]
+fn a_reload_keeps_what_is_known_of_a_server_that_stays() {
+    let (mut a, mut b, tkos) = Worker::two(ONE);
+    a.reachable = false;
+    a.asks("get k\r\n");
+    // The same address with other settings, in another pool, in the same worker: that probes from now on.
+    let other = "[pools.b]\nservers = [\"127.0.0.1:1\"]\ntimeout = \"200ms\"";
+    a.core.apply(snapshot(other));
+    b.core.apply(snapshot(other));
+    assert_eq!(a.asks("get k\r\n"), OUT);
+    assert_eq!(b.asks("get k\r\n"), OUT);
+    assert_eq!(tkos.totals(), Totals { soft: 0, hard: 1 });
+    b.reachable = false;
+    a.core.heed();
+    b.core.heed();
+    assert!(a.until(10_000) + b.until(10_000) > 0, "one of them probes");
+    let third = "[pools.b]\nservers = [\"127.0.0.1:2\"]";
+    a.core.apply(snapshot(third));
+    b.core.apply(snapshot(third));
+    assert_eq!(tkos.totals(), Totals::default());
+    a.core.apply(snapshot(ONE));
+    assert_eq!(a.core.in_service(), (1, 0), "forgotten");
+}
+
+#[test]
+fn pools_with_other_settings_share_it_within_a_worker() {
+    let both = format!(
+        "{ONE}\n[pools.b]\nservers = [\"127.0.0.1:1\"]\ntimeout = \"7s\"\n[route]\ntype = \"prefix\"\ndefault = \"a\"\nprefixes = {{ \"b:\" = \"b\" }}"
+    );
+    let mut a = Worker::new(&both, &Arc::default());
+    a.reachable = false;
+    a.asks("get k\r\n");
+    assert_eq!(a.asks("get b:k\r\n"), OUT);
+    a.reachable = true;
+    a.until(60_000);
+    assert_eq!(a.core.in_service(), (2, 0));
+}
+
+#[test]
+fn nothing_is_taken_out_where_that_is_switched_off() {
+    let off = format!("{ONE}\ntko = {{ enabled = false, after = 1 }}");
+    let (mut a, _b, tkos) = Worker::two(&off);
+    a.reachable = false;
+    for _ in 0..3 {
+        let told = a.asks("get k\r\n");
+        assert!(told.starts_with("SERVER_ERROR") && told != OUT, "{told}");
+    }
+    assert_eq!(
+        (a.core.in_service(), tkos.totals()),
+        ((1, 0), Totals::default())
+    );
+    a.reachable = true;
+    assert_eq!(a.asks("get k\r\n"), "", "it is asked again at once");
+    a.hears("get k\r\n", "END\r\n");
+}
+
+#[test]
+fn a_pool_that_fails_open_goes_on_to_ask() {
+    let text = "[pools.a]\nservers = [\"127.0.0.1:1\", \"127.0.0.1:2\", \"127.0.0.1:3\", \"127.0.0.1:4\"]\ntko = { fail_open_at = \"50%\", fail_open_until = 1 }";
+    let (mut a, mut b, tkos) = Worker::two(text);
+    a.reachable = false;
+    b.reachable = false;
+    for n in 0..40 {
+        a.asks(&format!("get k{n}\r\n"));
+        b.core.heed();
+        b.asks(&format!("get k{n}\r\n"));
+    }
+    let figures = PoolFigures {
+        out: 2,
+        is_open: true,
+        entered: 1,
+        exited: 0,
+    };
+    assert_eq!(tkos.pools(), [("a".to_owned(), figures)]);
+    assert_eq!(a.core.in_service(), (2, 2));
+    a.reachable = true;
+    a.until(60_000);
+    let (_, figures) = tkos.pools().remove(0);
+    assert_eq!((figures.out, figures.exited), (0, 1));
+}
