@@ -48,7 +48,7 @@
 //! [`discovery`] asks sources (DNS, files, endpoints) on the control thread and makes of their answers who is in the
 //! ring: a pure reducer, in which only good answers change anything and a server that is no longer shown keeps its place
 //! for a while. A change becomes a new snapshot; workers swap it between turns, destinations that stay keep their
-//! connections. Who is up is not its business: each worker sees that for itself ([`upstream::health`]).
+//! connections. Who is up is not its business: the workers find that out together ([`upstream::tko`]).
 //!
 //! # Directions
 //! `main → cli → app → {admin, worker, discovery, config}`; `discovery → {config, hash}`; `worker → {client, route, upstream} → {protocol, hash,

@@ -286,7 +286,9 @@ fn pool(report: &mut Report<'_>, entry: &Entry<'_, '_>, wishes: &mut Vec<Wish>) 
             exptime: exptime.unwrap_or(60),
         });
     }
-    pool.tko = tko::read(report, &table, servers.as_ref().map(Vec::len));
+    // Where they are found, nobody knows how many.
+    let count = servers.as_ref().map(Vec::len).filter(|count| *count > 0);
+    pool.tko = tko::read(report, &table, count);
     pool.queue = queue(report, &table);
     let placement = placement?;
     let placed = placement::check(

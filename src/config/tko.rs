@@ -150,11 +150,14 @@ fn fail_open(
     servers: Option<usize>,
 ) -> Option<FailOpen> {
     let names = ["fail_open_at", "fail_open_until"];
-    let [at, until] = names.map(|name| table.get(name));
-    let (given, until) = match (at, until) {
-        (None, None) => return None,
-        (Some(at), Some(until)) => (at, until),
-        (Some(one), None) | (None, Some(one)) => {
+    let given = names.map(|name| table.get(name));
+    let [at, until] = given
+        .each_ref()
+        .map(|entry| Some(share(report, entry.as_ref()?)));
+    let place = match &given {
+        [None, None] => return None,
+        [Some(_), Some(until)] => until.place(),
+        [Some(one), None] | [None, Some(one)] => {
             report.error(
                 one.place(),
                 "`fail_open_at` and `fail_open_until` go together: one is missing",
@@ -162,17 +165,14 @@ fn fail_open(
             return None;
         }
     };
-    let (at, last) = (share(report, &given), share(report, &until));
-    let fail_open = FailOpen {
-        at: at?,
-        until: last?,
-    };
+    let (at, until) = (at??, until??);
+    let fail_open = FailOpen { at, until };
     // How many will be found is not known here.
     let servers = servers.or_else(|| fail_open.needs_no_number().then_some(0));
     if let Some(fault) = servers.and_then(|servers| fail_open.fault(servers)) {
         report
             .error(
-                until.place(),
+                place,
                 "`fail_open_at` must be at least `fail_open_until`, and that at least 1 server",
             )
             .label(fault);

@@ -5,7 +5,7 @@
 //! a member that a source no longer shows keeps its place for a while, and an answer that failed changes nothing.
 //!
 //! Invariants: the ring hashes a member's [`Sighting::name`], never its address, so a member that comes back under
-//! another address moves no key; membership is not health, which each worker knows for itself; the reducer is a
+//! another address moves no key; membership is not health, which the workers find out; the reducer is a
 //! pure function of answers and times. Nothing here knows clients, requests or the protocol's commands.
 
 pub mod asker;

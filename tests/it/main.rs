@@ -44,4 +44,5 @@ mod rollout;
 mod routing;
 mod session;
 mod stage;
+mod tko;
 mod values;

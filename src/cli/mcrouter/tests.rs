@@ -147,6 +147,7 @@ fn flags_become_settings() {
         pool(&["--retry-timeout=70"]).tko.probe_min,
         Duration::from_millis(70)
     );
+    assert!(quick.enabled && !pool(&["--disable-tko-tracking"]).tko.enabled);
     assert_eq!(pool(&["--target-max-pending=9"]).queue.requests, 9);
     assert_eq!(base(&["--num-proxies=4"]).workers, Some(4));
     let cores = std::thread::available_parallelism().unwrap().get();
@@ -222,10 +223,6 @@ fn what_has_no_effect_is_said_once_with_the_reason() {
         (
             &["--fibers-stack-size=65536"],
             "--fibers-stack-size means nothing here: there are no fibers",
-        ),
-        (
-            &["--disable-tko-tracking"],
-            "--disable-tko-tracking has no effect yet",
         ),
         (&["-b"], "--background means nothing here"),
         (&["-K5"], "--keepalive-count has no effect yet"),

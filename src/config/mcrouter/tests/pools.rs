@@ -301,3 +301,13 @@ fn what_a_pool_can_not_be() {
             .contains("did you mean \"server_timeout\"?")
     );
 }
+
+#[test]
+fn a_pool_may_say_how_many_of_its_servers_may_be_out() {
+    let pool = pool(
+        r#"{"servers": ["h:1", "h:2", "h:3", "h:4"],
+            "tko_tracker": {"percent_tko_threshold_upper": 75, "num_tko_threshold_lower": 1}}"#,
+    );
+    let fail_open = pool.tko.fail_open.unwrap();
+    assert_eq!((fail_open.at.of(4), fail_open.until.of(4)), (3, 1));
+}
