@@ -32,7 +32,14 @@ impl Replies {
             return;
         };
         let mute = match request.shape {
-            Shape::Get | Shape::GetPart => Mute::Nothing,
+            // What is found by another command than a get.
+            Shape::Get | Shape::GetPart => {
+                match kind {
+                    Kind::MetaMiss => self.outcomes.misses += 1,
+                    _ => self.outcomes.hits += 1,
+                }
+                Mute::Nothing
+            }
             Shape::Broadcast(_) => {
                 return self.broadcast_answer(to, None);
             }

@@ -76,6 +76,8 @@ pub struct Config {
     pub flush_all: bool,
     /// Whether a get that failed is answered as a miss rather than with an error. Updates always show the error.
     pub miss_on_get_errors: bool,
+    /// Whether `lease-get`, `lease-set` and `metaget` are commands.
+    pub leases: bool,
     /// How long the process may take to end after SIGTERM, in all.
     pub drain: Duration,
     /// How long after SIGTERM clients are still accepted; shorter than `drain`, or zero.
@@ -308,6 +310,7 @@ impl Config {
             dns: Dns::default(),
             flush_all: false,
             miss_on_get_errors: true,
+            leases: false,
             drain: Duration::from_secs(10),
             shutdown_delay: Duration::ZERO,
         }

@@ -23,6 +23,7 @@ pub(super) fn config(config: &Config) -> String {
     line(&mut text, "workers", &workers);
     line(&mut text, "flush_all", config.flush_all);
     line(&mut text, "miss_on_get_errors", config.miss_on_get_errors);
+    line(&mut text, "leases", config.leases);
     line(&mut text, "drain", quoted(&show_duration(config.drain)));
     line(
         &mut text,

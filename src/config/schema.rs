@@ -111,6 +111,12 @@ pub const ROOT: Section = Section {
             "Answer a get that failed as a miss, which is what users of a cache expect; `false` shows them the error. Updates always show it.",
         ),
         key(
+            "leases",
+            "true or false",
+            "false",
+            "Take `lease-get`, `lease-set` and `metaget` for commands, as mcrouter does, and pass them on to servers that know them; a memcached does not. While off they are answered as unknown, as by memcached.",
+        ),
+        key(
             "drain",
             "duration up to 1h",
             "\"10s\"",

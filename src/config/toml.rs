@@ -84,6 +84,8 @@ fn root(report: &mut Report<'_>, document: &DeTable<'_>) -> Option<Config> {
     table.bool(report, "flush_all", &mut flush_all);
     let mut miss_on_get_errors = true;
     table.bool(report, "miss_on_get_errors", &mut miss_on_get_errors);
+    let mut leases = false;
+    table.bool(report, "leases", &mut leases);
     let mut drain = Duration::from_secs(10);
     table.duration(report, "drain", Duration::ZERO..=HOUR, &mut drain);
     let mut shutdown_delay = Duration::ZERO;
@@ -128,6 +130,7 @@ fn root(report: &mut Report<'_>, document: &DeTable<'_>) -> Option<Config> {
         dns,
         flush_all,
         miss_on_get_errors,
+        leases,
         drain,
         shutdown_delay,
     })

@@ -291,6 +291,8 @@ fn execute(request: Request<'_>, items: &mut Items, now: Now, out: &mut Vec<u8>)
         }
         // Session::step has taken these.
         Request::Get(_) | Request::Stats { .. } | Request::Quit | Request::Refused(_) => return,
+        // Its parser knows no leases.
+        Request::Lookup(_) | Request::LeaseSet(_) => return,
     };
     if !noreply {
         out.extend_from_slice(reply);

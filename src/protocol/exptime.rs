@@ -27,6 +27,7 @@ fn changed(line: &[u8], change: impl Fn(i32) -> i32) -> Option<Vec<u8>> {
     let command = line.split(|b| *b == b' ').next().unwrap_or_default();
     match command {
         b"set" | b"add" | b"replace" | b"cas" => text(line, 3, change),
+        b"lease-set" => text(line, 4, change),
         b"touch" => text(line, 2, change),
         b"ms" => meta(line, 3, change),
         b"mg" | b"ma" | b"md" => meta(line, 2, change),

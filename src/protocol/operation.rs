@@ -27,14 +27,17 @@ pub enum Operation {
     Incr,
     Decr,
     Touch,
+    LeaseGet,
+    LeaseSet,
+    Metaget,
 }
 
 /// Kinds of requests that are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// They look an item up: get, gets, gat, gats.
+    /// They look an item up: get, gets, gat, gats, lease-get, metaget.
     GetLike,
-    /// They store: set, add, replace, append, prepend, cas.
+    /// They store: set, add, replace, append, prepend, cas, lease-set.
     UpdateLike,
     /// delete
     DeleteLike,
@@ -44,7 +47,7 @@ pub enum Group {
 
 impl Operation {
     /// How many there are.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 17;
 
     /// Every operation; `ALL[operation as usize] == operation`.
     pub const ALL: [Operation; Operation::COUNT] = [
@@ -62,6 +65,9 @@ impl Operation {
         Operation::Incr,
         Operation::Decr,
         Operation::Touch,
+        Operation::LeaseGet,
+        Operation::LeaseSet,
+        Operation::Metaget,
     ];
 
     /// The name of the text command.
@@ -81,21 +87,28 @@ impl Operation {
             Operation::Incr => "incr",
             Operation::Decr => "decr",
             Operation::Touch => "touch",
+            Operation::LeaseGet => "lease-get",
+            Operation::LeaseSet => "lease-set",
+            Operation::Metaget => "metaget",
         }
     }
 
     /// The group it belongs to.
     pub const fn group(self) -> Option<Group> {
         match self {
-            Operation::Get | Operation::Gets | Operation::Gat | Operation::Gats => {
-                Some(Group::GetLike)
-            }
+            Operation::Get
+            | Operation::Gets
+            | Operation::Gat
+            | Operation::Gats
+            | Operation::LeaseGet
+            | Operation::Metaget => Some(Group::GetLike),
             Operation::Set
             | Operation::Add
             | Operation::Replace
             | Operation::Append
             | Operation::Prepend
-            | Operation::Cas => Some(Group::UpdateLike),
+            | Operation::Cas
+            | Operation::LeaseSet => Some(Group::UpdateLike),
             Operation::Delete => Some(Group::DeleteLike),
             Operation::Incr | Operation::Decr => Some(Group::ArithmeticLike),
             Operation::Touch => None,

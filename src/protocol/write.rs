@@ -5,7 +5,7 @@
 //! command without an opaque gets one, so that its reply can be checked.
 
 use super::meta::words;
-use super::request::{Meta, MetaCommand, Store, StoreCommand};
+use super::request::{LeaseSet, Meta, MetaCommand, Store, StoreCommand};
 
 /// `<command> <key> <flags> <exptime> <bytes> [<cas>]\r\n`
 pub fn store(store: &Store<'_>, out: &mut Vec<u8>) {
@@ -27,6 +27,23 @@ pub fn store(store: &Store<'_>, out: &mut Vec<u8>) {
         out.push(b' ');
         out.extend_from_slice(number.format(store.cas).as_bytes());
     }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `lease-set <key> <token> <flags> <exptime> <bytes>\r\n`
+pub fn lease_set(set: &LeaseSet<'_>, out: &mut Vec<u8>) {
+    let mut number = itoa::Buffer::new();
+    out.extend_from_slice(b"lease-set ");
+    out.extend_from_slice(set.key);
+    out.push(b' ');
+    out.extend_from_slice(number.format(set.token).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(number.format(set.flags).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(number.format(set.exptime).as_bytes());
+    out.push(b' ');
+    let len = set.block.len().saturating_sub(2);
+    out.extend_from_slice(number.format(len).as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 

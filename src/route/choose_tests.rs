@@ -86,7 +86,11 @@ fn a_command_goes_before_its_group_and_that_before_the_default() {
         assert!(plan.is_over(), "it has no say in the reply");
         match operation {
             Operation::Gets => assert_eq!(target, Some(Target::Pool(2))),
-            Operation::Get | Operation::Gat | Operation::Gats => {
+            Operation::Get
+            | Operation::Gat
+            | Operation::Gats
+            | Operation::LeaseGet
+            | Operation::Metaget => {
                 assert_eq!(target, Some(Target::Pool(1)));
             }
             Operation::Incr | Operation::Decr => {

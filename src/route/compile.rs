@@ -199,6 +199,7 @@ impl Snapshot {
                 parse: request::Limits {
                     max_value: config.limits.max_value,
                     max_get_line: config.limits.max_get_line,
+                    leases: config.leases,
                 },
                 client_requests: config.limits.client_requests,
                 client_bytes: config.limits.client_bytes,

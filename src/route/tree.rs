@@ -213,6 +213,11 @@ impl Tree {
         }
     }
 
+    /// Where requests begin.
+    pub fn root(&self) -> NodeId {
+        self.root
+    }
+
     /// Where a key goes.
     #[inline]
     pub fn resolve(&self, key: &[u8]) -> Step {

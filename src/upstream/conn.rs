@@ -117,6 +117,8 @@ pub struct Conn {
     pub(super) uptime: Option<u64>,
     /// Bytes of `out` that have been written on this connection.
     pub(super) written: u64,
+    /// Whether the server knows `lease-get`, once it has been asked on this connection.
+    pub(super) leases: Option<bool>,
 }
 
 impl Conn {
@@ -139,6 +141,11 @@ impl Conn {
     #[inline]
     pub fn unsent(&self) -> usize {
         self.out.len()
+    }
+
+    /// Whether the server knows `lease-get`; `None` while it has not said so on this connection.
+    pub fn knows_leases(&self) -> Option<bool> {
+        self.leases
     }
 
     /// Whether nothing is asked for or to be sent.
@@ -447,6 +454,7 @@ impl Conn {
         self.uptime = None;
         self.open = None;
         self.stream = None;
+        self.leases = None;
         self.written = 0;
         self.out.clear(pool);
         self.input.clear(pool);

@@ -7,7 +7,7 @@ use crate::protocol::response::{self, Kind};
 use crate::worker::buf::BufPool;
 
 /// The largest data block a server may announce, in bytes.
-const MAX_BLOCK: usize = 1 << 30;
+pub(super) const MAX_BLOCK: usize = 1 << 30;
 
 impl Conn {
     /// Bytes have arrived.
@@ -48,6 +48,10 @@ impl Conn {
                 match entry.shape {
                     Shape::Get(_) => self.get_reply(rest, sink)?,
                     Shape::Line(Class::Uptime) => self.uptime_reply(rest, sink)?,
+                    Shape::Line(Class::LeaseSet) => self.lease_set_reply(rest, sink)?,
+                    Shape::Line(class @ (Class::LeaseGet | Class::Metaget)) => {
+                        self.lookup_reply(class, rest, sink)?
+                    }
                     Shape::Line(class) => self.line_reply(class, rest, sink)?,
                     Shape::Probe => self.probe_reply(rest, sink)?,
                 }
@@ -190,7 +194,7 @@ impl Conn {
     }
 
     /// The first slot has its answer.
-    fn answered(&mut self) {
+    pub(super) fn answered(&mut self) {
         if let Some(slot) = self.slots.pop_front()
             && slot.key != KeyRef::EMPTY
         {
@@ -202,7 +206,7 @@ impl Conn {
     }
 
     /// The first entry, a command's, has its answer.
-    fn line_answered(&mut self, sink: &mut impl Sink) {
+    pub(super) fn line_answered(&mut self, sink: &mut impl Sink) {
         self.answered();
         if self.completed(sink) {
             self.updates.pop_front();
@@ -212,7 +216,7 @@ impl Conn {
     /// The first entry has its answer. One that has been given up was counted then. Returns whether it was an update
     /// that is kept track of.
     #[inline(always)] // It is done for every command, and is little.
-    fn completed(&mut self, sink: &mut impl Sink) -> bool {
+    pub(super) fn completed(&mut self, sink: &mut impl Sink) -> bool {
         let Some(entry) = self.entries.front() else {
             return false;
         };
@@ -372,9 +376,9 @@ impl Conn {
             let line = matches!(
                 self.entries.front(),
                 Some(Entry {
-                    shape: Shape::Line(_),
+                    shape: Shape::Line(class),
                     ..
-                })
+                }) if !class.is_lookup()
             );
             match line {
                 true => self.line_answered(sink),
@@ -385,7 +389,7 @@ impl Conn {
     }
 }
 
-fn complete_line(buf: &[u8]) -> Result<Option<(usize, usize)>, Broken> {
+pub(super) fn complete_line(buf: &[u8]) -> Result<Option<(usize, usize)>, Broken> {
     match response::line(buf) {
         Some((_, used)) if used > response::MAX_LINE => Err(Broken::Garbage),
         None if buf.len() > response::MAX_LINE => Err(Broken::Garbage),

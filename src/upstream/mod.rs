@@ -4,6 +4,7 @@ pub mod conn;
 mod fail_open;
 pub mod health;
 pub mod keys;
+pub mod leases;
 mod matcher;
 pub mod owed;
 pub mod tko;

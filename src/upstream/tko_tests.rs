@@ -241,7 +241,8 @@ proptest! {
                 let in_pool = seats.iter().any(|(other, pool, _)| *other == port && *pool);
                 prop_assert!(!(was_open && in_pool), "the pool fails open");
             }
-            let mut servers: BTreeMap<u16, Vec<(bool, (bool, bool))>> = BTreeMap::new();
+            type Standing = (bool, (bool, bool));
+            let mut servers: BTreeMap<u16, Vec<Standing>> = BTreeMap::new();
             for (port, pool, seat) in &seats {
                 servers.entry(*port).or_default().push((*pool, seat.standing()));
             }

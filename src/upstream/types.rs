@@ -143,11 +143,22 @@ pub enum Class {
     },
     /// me
     MetaDebug,
+    /// lease-get
+    LeaseGet,
+    /// metaget
+    Metaget,
+    /// lease-set
+    LeaseSet,
     /// `stats`, of which only the uptime in seconds is kept: the reply is that as a number, or nothing.
     Uptime,
 }
 
 impl Class {
+    /// Whether its reply ends in `END`, as that of a get.
+    pub(super) fn is_lookup(self) -> bool {
+        matches!(self, Class::LeaseGet | Class::Metaget)
+    }
+
     pub(super) fn allows(self, kind: Kind) -> bool {
         match self {
             Class::Store => {
@@ -171,6 +182,8 @@ impl Class {
             ),
             Class::MetaDebug => matches!(kind, Kind::MetaDebug | Kind::MetaMiss),
             Class::Uptime => kind == Kind::End,
+            // They are read by themselves.
+            Class::LeaseGet | Class::Metaget | Class::LeaseSet => false,
         }
     }
 }

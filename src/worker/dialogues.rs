@@ -364,6 +364,22 @@ impl Core {
         );
     }
 
+    /// Starts a dialogue for a request, with one destination.
+    pub(super) fn begin_dialogue_with(
+        &mut self,
+        destination: u32,
+        to: Ticket,
+        make: impl FnOnce(Handle) -> Dialogue,
+    ) {
+        if to != Ticket::WORKER && !self.is_wanted(to) {
+            return self.forget_frame(to);
+        }
+        self.dialogues.let_go(to);
+        let root = self.dialogues.live(to).map_or(to, |outer| outer.root);
+        let routing = Arc::clone(&self.routing);
+        self.spawn((to, root), &routing, Some(destination), false, make);
+    }
+
     fn spawn(
         &mut self,
         (to, root): (Ticket, Ticket),
@@ -505,7 +521,9 @@ impl Core {
         let Some(running) = self.dialogues.remove(id) else {
             return;
         };
-        if let Some(destination) = running.destination {
+        if let Some(destination) = running.destination
+            && running.to == Ticket::WORKER
+        {
             return match answer {
                 Answer::Failed(_) => self.settle_soon(),
                 _ => self.settle(destination),

@@ -32,7 +32,7 @@ pub(super) enum Op<'a> {
 /// A get of up to this many keys is asked for at once, whatever the client's replies have been like.
 const MIN_LONG: usize = 32;
 
-const fn mute(noreply: bool) -> Mute {
+pub(super) const fn mute(noreply: bool) -> Mute {
     if noreply { Mute::All } else { Mute::Nothing }
 }
 
@@ -87,6 +87,8 @@ impl Core {
                 }
             }
             Request::Quit => self.quit(id),
+            Request::Lookup(lookup) => self.lookup(id, &lookup),
+            Request::LeaseSet(set) => self.lease_set(id, &set),
             Request::Refused(refused) => self.refused(id, &refused),
         }
     }
@@ -102,7 +104,7 @@ impl Core {
     }
 
     /// Counts an error that a request gets on the spot, and gives it to a client that wants a reply.
-    fn refuse(&mut self, id: u32, error: ErrorKind, noreply: bool) {
+    pub(super) fn refuse(&mut self, id: u32, error: ErrorKind, noreply: bool) {
         self.stats.errors.count(error);
         self.stats.worker.errors.inc();
         if !noreply {
@@ -213,7 +215,7 @@ impl Core {
     }
 
     /// Whether a large value is too much for now.
-    fn is_overloaded(&self, block: &[u8]) -> bool {
+    pub(super) fn is_overloaded(&self, block: &[u8]) -> bool {
         self.overloaded && block.len() > 4096
     }
 

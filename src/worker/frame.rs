@@ -207,6 +207,31 @@ impl Retained {
         }
     }
 
+    /// A lookup whose reply must be about its key, or another one that is asked for in its place.
+    pub(super) fn lookup(class: Class, key: Vec<u8>, asked: &[u8]) -> Retained {
+        let name: &[u8] = match class {
+            Class::Metaget => b"metaget ",
+            _ => b"lease-get ",
+        };
+        Retained {
+            key,
+            form: Form::Command {
+                class,
+                head: [name, asked, b"\r\n"].concat(),
+                block: None,
+                guard: asked.to_vec(),
+            },
+        }
+    }
+
+    pub(super) fn is_lease_set(&self) -> bool {
+        let class = match &self.form {
+            Form::Get(..) => None,
+            Form::Command { class, .. } => Some(*class),
+        };
+        class == Some(Class::LeaseSet)
+    }
+
     /// A meta command whose reply must carry the opaque `guard`, which is taken out of it.
     pub(super) fn meta(
         key: Vec<u8>,
@@ -407,6 +432,10 @@ impl Op<'_> {
         match self {
             Op::Get(..) => Sort::Get,
             Op::Command { head, .. } if head.starts_with(b"mg ") => Sort::Get,
+            Op::Command {
+                class: Class::LeaseGet | Class::Metaget,
+                ..
+            } => Sort::Get,
             Op::Command {
                 class, head, block, ..
             } => Sort::Update {

@@ -146,6 +146,10 @@ impl Core {
                 return Err(kind);
             }
         };
+        if retained.is_lease_set() && !self.knows_leases(conn) {
+            self.ask_about_leases(destination, conn, to, retained);
+            return Ok(());
+        }
         let lent = std::mem::replace(&mut self.lent, retained.block().cloned());
         self.enqueue(conn, to, key, retained.op(), coalesce);
         self.lent = lent;
@@ -160,7 +164,12 @@ impl Core {
         retained: &Retained,
     ) -> Result<(), ErrorKind> {
         let conn = self.any_connection(destination, retained.key())?;
+        if retained.is_lease_set() && !self.knows_leases(conn) {
+            return Err(ErrorKind::ConnectionLost);
+        }
+        let lent = std::mem::replace(&mut self.lent, retained.block().cloned());
         self.enqueue(conn, to, retained.key(), retained.op(), false);
+        self.lent = lent;
         Ok(())
     }
 

@@ -34,7 +34,8 @@ impl Group {
         match what.op() {
             Op::Get(..) => Group::Get,
             Op::Command { class, head, .. } => match class {
-                Class::Store => Group::Update,
+                Class::Store | Class::LeaseSet => Group::Update,
+                Class::LeaseGet | Class::Metaget => Group::Get,
                 Class::Delete => Group::Delete,
                 Class::Arith => Group::Arithmetic,
                 Class::Meta { .. } => match head.get(..3) {

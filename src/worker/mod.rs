@@ -19,6 +19,7 @@ mod health;
 mod hub;
 #[cfg(test)]
 mod large_tests;
+mod leases;
 mod many;
 #[cfg(test)]
 mod model_tests;

@@ -59,7 +59,8 @@ pub(super) fn nothing<'t>(
         return None;
     };
     Some(match class {
-        Class::Store => (Kind::NotStored, b"NOT_STORED\r\n"),
+        Class::Store | Class::LeaseSet => (Kind::NotStored, b"NOT_STORED\r\n"),
+        Class::LeaseGet | Class::Metaget => return None,
         Class::Meta { own_opaque } => (nothing_of(head, *own_opaque, key, text), text),
         Class::MetaDebug => (Kind::MetaMiss, b"EN\r\n"),
         Class::Delete | Class::Arith | Class::Touch | Class::Flush | Class::Uptime => {

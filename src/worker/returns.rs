@@ -34,7 +34,9 @@ impl Op<'_> {
         match self {
             Op::Get(..) => false,
             Op::Command { class, head, .. } => match class {
-                Class::Store | Class::Delete | Class::Arith | Class::Flush => true,
+                Class::Store | Class::LeaseSet | Class::Delete | Class::Arith | Class::Flush => {
+                    true
+                }
                 // A negative time ends the item at once.
                 Class::Meta { .. } => {
                     !head.starts_with(b"mg ") || words(head).any(|word| word.starts_with(b"T-"))
@@ -42,7 +44,7 @@ impl Op<'_> {
                 Class::Touch => words(head)
                     .nth(2)
                     .is_some_and(|time| time.starts_with(b"-")),
-                Class::MetaDebug | Class::Uptime => false,
+                Class::MetaDebug | Class::Uptime | Class::LeaseGet | Class::Metaget => false,
             },
         }
     }

@@ -31,6 +31,7 @@ mod hostile_reads;
 mod hostile_updates;
 mod input;
 mod keys;
+mod leases;
 mod lifecycle;
 mod many;
 mod mcrouter;

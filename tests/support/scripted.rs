@@ -168,6 +168,7 @@ fn serve(stream: &TcpStream, connection: usize, shared: &Shared) {
         let length = match words.first() {
             Some(&("set" | "add" | "replace" | "append" | "prepend" | "cas")) => words.get(4),
             Some(&"ms") => words.get(2),
+            Some(&"lease-set") => words.get(5),
             _ => None,
         };
         let data = length.and_then(|n| n.parse::<usize>().ok()).map(|n| {

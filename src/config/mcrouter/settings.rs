@@ -68,6 +68,7 @@ impl Default for Settings {
         let listen = vec![super::super::Listen::Tcp(super::super::DEFAULT_LISTEN)];
         let mut base = Config::single_pool(listen, pool.clone());
         base.pools.clear();
+        base.leases = true;
         // mcrouter has no bound of its own: what is too large or too many is for memcached or the system to say.
         base.limits.max_value = 128 << 20;
         base.limits.client_requests = 34_133;

@@ -152,7 +152,7 @@ pub const ROUTE_OPERATION: Section = Section {
             "operations",
             "table",
             "required",
-            "From the command to the route: `get = \"POOL\"`. Commands are `get`, `gets`, `gat`, `gats`, `set`, `add`, `replace`, `append`, `prepend`, `cas`, `delete`, `incr`, `decr`, `touch`; groups of them `get_like`, `update_like`, `delete_like`, `arithmetic_like`. `touch` is in no group. A command goes before its group.",
+            "From the command to the route: `get = \"POOL\"`. Commands are `get`, `gets`, `gat`, `gats`, `set`, `add`, `replace`, `append`, `prepend`, `cas`, `delete`, `incr`, `decr`, `touch`, and with `leases` `lease-get`, `lease-set`, `metaget`; groups of them `get_like`, `update_like`, `delete_like`, `arithmetic_like`. `touch` is in no group. A command goes before its group.",
         ),
         key(
             "default",

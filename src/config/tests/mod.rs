@@ -88,6 +88,7 @@ fn the_smallest_file_has_every_default() {
         admin: None,
         flush_all: false,
         miss_on_get_errors: true,
+        leases: false,
         drain: 10 * second,
         shutdown_delay: Duration::ZERO,
     };

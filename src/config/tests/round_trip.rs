@@ -448,7 +448,7 @@ prop_compose! {
         route in route(),
         (port, mode) in (option::of(1u16..60_000), 0u32..=0o777),
         workers in option::of(1usize..=1024),
-        (flush_all, miss_on_get_errors, drain) in (any::<bool>(), any::<bool>(), millis(0..3_600_000)),
+        (flush_all, miss_on_get_errors, leases, drain) in (any::<bool>(), any::<bool>(), any::<bool>(), millis(0..3_600_000)),
         (shared, delay) in (any::<bool>(), millis(0..3_600_000)),
         (max_value, max_get_line) in (1usize << 10..=128 << 20, 2usize << 10..=64 << 20),
         (client_requests, max_connections) in (1usize..=1_000_000, 1usize..=1_000_000),
@@ -480,7 +480,7 @@ prop_compose! {
         let dns = Dns { search: if dns.servers.is_empty() { Vec::new() } else { dns.search }, ..dns };
         let log = Log { level: "warn,ringroad::config=debug".to_owned(), format };
         let route = fit(route, unique.len());
-        Config { listen, workers, pools: unique, route, limits, log, admin, dns, flush_all, miss_on_get_errors, drain, shutdown_delay }
+        Config { listen, workers, pools: unique, route, limits, log, admin, dns, flush_all, miss_on_get_errors, leases, drain, shutdown_delay }
     }
 }
 

@@ -10,6 +10,7 @@
 //! refused (1.6.18 cuts the line there), and the stray empty line that 1.6.45 sends after the error for a
 //! too long key of a `get` is left out, because a client would take it for its next reply.
 
+mod lease;
 mod parse;
 
 use super::error::ErrorKind;
@@ -24,6 +25,8 @@ pub struct Limits {
     pub max_value: usize,
     /// The longest `get`/`gets`/`gat`/`gats` line, in bytes.
     pub max_get_line: usize,
+    /// Whether `lease-get`, `lease-set` and `metaget` are commands.
+    pub leases: bool,
 }
 
 impl Default for Limits {
@@ -31,6 +34,7 @@ impl Default for Limits {
         Limits {
             max_value: 1 << 20,
             max_get_line: 4 << 20,
+            leases: false,
         }
     }
 }
@@ -151,6 +155,10 @@ pub enum Request<'a> {
     },
     /// `quit`
     Quit,
+    /// `lease-get`, `metaget`
+    Lookup(Lookup<'a>),
+    /// `lease-set`
+    LeaseSet(LeaseSet<'a>),
     /// Something that gets an error and reaches no server.
     Refused(Refused<'a>),
 }
@@ -208,6 +216,43 @@ impl<'a> Get<'a> {
     pub fn keys(&self) -> impl Iterator<Item = &'a [u8]> {
         words(self.keys)
     }
+}
+
+/// Which of the retrieval commands that memcached has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LookupCommand {
+    /// `lease-get`: the value, or the right to store one
+    LeaseGet,
+    /// `metaget`: what is known of the item
+    Metaget,
+}
+
+/// Such a retrieval of one or more keys, all of valid length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lookup<'a> {
+    /// The command.
+    pub command: LookupCommand,
+    /// The number of keys, at least 1.
+    pub count: usize,
+    /// The keys, spaces between them.
+    pub keys: &'a [u8],
+}
+
+/// `lease-set` with its complete data block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseSet<'a> {
+    /// The item's key.
+    pub key: &'a [u8],
+    /// What `lease-get` gave the client the right with.
+    pub token: u64,
+    /// The client's opaque flags.
+    pub flags: u32,
+    /// The expiry time, as sent.
+    pub exptime: i32,
+    /// Whether the client wants no reply.
+    pub noreply: bool,
+    /// The value with the `\r\n` that ends it.
+    pub block: &'a [u8],
 }
 
 /// Which of the storage commands.

@@ -7,7 +7,7 @@ use memchr::{memchr, memchr3, memchr3_iter};
 
 use super::{
     CloseReason, Evicted, Get, GetCommand, Limits, MAX_UNFINISHED_LINE, Meta, MetaCommand, Parsed,
-    Refused, Request, Store, StoreCommand,
+    Refused, Request, Store, StoreCommand, lease,
 };
 use crate::protocol::error::ErrorKind;
 use crate::protocol::meta::{self, words};
@@ -17,9 +17,9 @@ use crate::protocol::{MAX_KEY, number};
 const MAX_META_LINE: usize = 2000;
 
 /// memcached's largest length: `INT_MAX - 2`.
-const MAX_LENGTH: i32 = i32::MAX - 2;
+pub(super) const MAX_LENGTH: i32 = i32::MAX - 2;
 
-fn refused<'a>(error: ErrorKind, noreply: bool) -> Request<'a> {
+pub(super) fn refused<'a>(error: ErrorKind, noreply: bool) -> Request<'a> {
     Request::Refused(Refused {
         error,
         noreply,
@@ -88,6 +88,11 @@ fn general<'a>(buf: &'a [u8], limits: &Limits) -> Parsed<'a> {
         b"quit" => Request::Quit,
         b"shutdown" => refused(ErrorKind::ShutdownDisabled, false),
         _ => {
+            if limits.leases
+                && let Some(parsed) = lease::parse(verb, rest, buf, len, limits)
+            {
+                return parsed;
+            }
             let last = words(line).last().unwrap_or_default();
             if last.starts_with(b"HTTP/") {
                 return Parsed::Close(CloseReason::Http);
@@ -166,11 +171,11 @@ fn unfinished<'a>(buf: &[u8], limits: &Limits) -> Parsed<'a> {
     Parsed::More { total: 0 }
 }
 
-fn valid_key(key: &[u8]) -> bool {
+pub(super) fn valid_key(key: &[u8]) -> bool {
     !key.is_empty() && key.len() <= MAX_KEY && memchr(0, key).is_none()
 }
 
-fn last_is_noreply(rest: &[u8]) -> bool {
+pub(super) fn last_is_noreply(rest: &[u8]) -> bool {
     let trimmed = match rest.iter().rposition(|b| *b != b' ') {
         Some(last) => rest.get(..=last).unwrap_or_default(),
         None => b"",
@@ -236,7 +241,7 @@ fn next_short_word(text: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// The first word of `text` and what follows it.
-fn next_word(text: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn next_word(text: &[u8]) -> (&[u8], &[u8]) {
     let text = skip_spaces(text);
     let end = memchr(b' ', text).unwrap_or(text.len());
     text.split_at_checked(end).unwrap_or((text, b""))

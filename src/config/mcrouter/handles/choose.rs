@@ -53,7 +53,7 @@ pub(super) const TYPES: &[Type] = &[
 ];
 
 /// Requests of mcrouter that do not come to a route here; their names may be in policies.
-const OPERATIONS: &[&str] = &["metaget", "lease-get", "lease-set", "flushall", "flushre"];
+const OPERATIONS: &[&str] = &["flushall", "flushre"];
 
 /// memcached reads a larger exptime as a date.
 const MAX_EXPTIME: i64 = 30 * 24 * 3600;

@@ -487,6 +487,7 @@ fn routes_by_what_a_request_does() {
                 Route::Choose(Choose::Null),
             ),
             (Requests::One(Operation::Get), Route::Pool(1)),
+            (Requests::One(Operation::LeaseGet), Route::Pool(2)),
         ],
     };
     assert_eq!(made, want);
