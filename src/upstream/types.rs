@@ -155,7 +155,8 @@ pub enum Class {
 
 impl Class {
     /// Whether its reply ends in `END`, as that of a get.
-    pub(super) fn is_lookup(self) -> bool {
+    #[must_use]
+    pub fn is_lookup(self) -> bool {
         matches!(self, Class::LeaseGet | Class::Metaget)
     }
 

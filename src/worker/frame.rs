@@ -215,6 +215,7 @@ impl Retained {
         };
         Retained {
             key,
+            prefix: None,
             form: Form::Command {
                 class,
                 head: [name, asked, b"\r\n"].concat(),

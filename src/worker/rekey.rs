@@ -38,6 +38,9 @@ pub(super) fn rewritten(
         return None;
     }
     let head = with_word(head, 1, &word)?;
+    if class.is_lookup() {
+        return Some((head, word));
+    }
     let mut guard = guard.to_vec();
     if let Some(end) = memchr::memchr(b' ', &guard) {
         guard.truncate(end + 1);
@@ -97,6 +100,9 @@ fn restored_line(kind: Kind, line: &[u8], asked: &Retained) -> Option<Vec<u8>> {
     let Op::Command { class, head, .. } = asked.op() else {
         return None;
     };
+    if class.is_lookup() {
+        return with_word(line, 1, asked.key());
+    }
     let word = match is_base64(class, head) {
         true => encode_key(asked.key()),
         false => asked.key().to_vec(),
@@ -231,6 +237,12 @@ mod tests {
                 "ms bmV3 2 b O7\r\n|7",
             ),
             (Class::MetaDebug, "me k\r\n", "", "me new\r\n|"),
+            (
+                Class::LeaseGet,
+                "lease-get k\r\n",
+                "k",
+                "lease-get new\r\n|new",
+            ),
         ] {
             let (head, guard) =
                 rewritten(class, head.as_bytes(), guard.as_bytes(), b"new").unwrap();

@@ -200,6 +200,26 @@ fn routes_choose_by_them_and_answer_for_them() {
 }
 
 #[test]
+fn the_client_reads_the_key_that_it_has_sent() {
+    let server = leasing();
+    let route = "route = { type = \"modify-key\", child = \"cache\", ensure_key_prefix = \"x:\" }";
+    let router = setup(server.addr()).top(route).start();
+    let mut client = router.client();
+    client.ask("lease-get k\r\n", "LVALUE k 4711 1 5\r\nstale\r\nEND\r\n");
+    client.ask("lease-get k\r\n", "NOT_FOUND_HOT\r\nEND\r\n");
+    client.ask("lease-set k 4711 0 0 1\r\nv\r\n", "STORED\r\n");
+    client.ask("lease-get k\r\n", "VALUE k 3 1\r\nv\r\nEND\r\n");
+    client.ask(
+        "metaget k\r\n",
+        "META k age: 5; exptime: 60; from: 127.0.0.1; is_transient: 0\r\nEND\r\n",
+    );
+    assert_eq!(
+        heard(&server)[2..4],
+        ["lease-set x:k 4711 0 0 1", "lease-get x:k"]
+    );
+}
+
+#[test]
 fn a_miss_with_a_token_is_a_miss_to_routes() {
     let (first, second) = (leasing(), leasing());
     first.follow(|command| match command.verb() {
