@@ -133,6 +133,8 @@ pub struct Failover {
     pub limit: Option<Limit>,
     /// So many seconds at most lives what is stored anywhere but in the first child; 0 for no bound.
     pub exptime: u32,
+    /// Whether a lease is used where it was given.
+    pub lease_pairing: bool,
 }
 
 impl Failover {
@@ -144,6 +146,7 @@ impl Failover {
         max_tries: None,
         limit: None,
         exptime: 0,
+        lease_pairing: false,
     };
 }
 

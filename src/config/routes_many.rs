@@ -95,6 +95,7 @@ fn read_failover(
             }
         }
     }
+    table.bool(report, "lease_pairing", &mut rule.lease_pairing);
     if table.get("max_tries").is_some() {
         let mut most = 1;
         table.usize(report, "max_tries", 1..=1000, &mut most);
@@ -143,6 +144,9 @@ fn render_failover(text: &mut String, rule: &Failover) {
         );
     }
     let _ = write!(text, ", failover_exptime = {}", rule.exptime);
+    if rule.lease_pairing {
+        let _ = write!(text, ", lease_pairing = true");
+    }
 }
 
 /// `None` after an error.

@@ -102,6 +102,12 @@ pub const ROUTE_SELECTIVE_FAILOVER: Section = Section {
             "no bound",
             "What is stored in any child but the first lives this long at most; 0 is for no bound.",
         ),
+        key(
+            "lease_pairing",
+            "true or false",
+            "false",
+            "Send a `lease-set` to the child that gave its lease, for ten seconds; without failover. Otherwise it goes the way of any update, and the server that it reaches refuses a lease of another one. A reload forgets.",
+        ),
     ],
 };
 

@@ -5,11 +5,16 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::pairing::Pairing;
 use crate::config::{Failover, Verdict};
 
 /// What a failover remembers from one request to the next, in all workers.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<Remembered>);
+pub struct Memory {
+    remembered: Mutex<Remembered>,
+    /// Which child has given which lease.
+    pub leases: Pairing,
+}
 
 /// Memories make no difference between routes.
 impl PartialEq for Memory {
@@ -32,7 +37,9 @@ const MILLION: u64 = 1_000_000;
 
 impl Memory {
     fn lock(&self) -> MutexGuard<'_, Remembered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The children that a request is to try, in order. Counts the request.

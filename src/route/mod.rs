@@ -10,5 +10,6 @@ pub mod exec;
 pub mod keys;
 pub mod many;
 pub mod moved;
+pub mod pairing;
 pub mod rate;
 pub mod tree;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::buf::Lent;
 use super::core::Routing;
 use super::dispatch::Op;
+use super::leases::with_token;
 use super::rekey::rewritten;
 use crate::protocol::meta::words;
 use crate::protocol::operation::Operation;
 use crate::protocol::request::GetCommand;
-use crate::protocol::{MAX_KEY, exptime};
+use crate::protocol::{MAX_KEY, exptime, number};
 use crate::route::big_value::Update;
 use crate::route::exec::{CopyTo, Lifetime, Plan, Sort};
 use crate::route::tree::NodeId;
@@ -223,6 +224,28 @@ impl Retained {
                 guard: asked.to_vec(),
             },
         }
+    }
+
+    /// The token of a `lease-set`.
+    pub(super) fn token(&self) -> Option<u64> {
+        match &self.form {
+            Form::Command {
+                class: Class::LeaseSet,
+                head,
+                ..
+            } => number::strict_u64(words(head).nth(2)?),
+            _ => None,
+        }
+    }
+
+    /// The same `lease-set` with another token.
+    pub(super) fn with_token(mut self, token: u64) -> Retained {
+        if let Form::Command { head, .. } = &mut self.form
+            && let Some(changed) = with_token(head, token)
+        {
+            *head = changed;
+        }
+        self
     }
 
     pub(super) fn is_lease_set(&self) -> bool {

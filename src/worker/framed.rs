@@ -299,9 +299,9 @@ impl Core {
         let terms = (*rule, children, Arc::clone(memory));
         let tree = &routing.snapshot.tree;
         let is_update = what.op().sort(what.key(), tree.splits()) != Sort::Get;
-        let what = what.clone();
+        let (what, now) = (what.clone(), self.now);
         self.begin_dialogue(to, routing, is_update, |handle| {
-            Box::pin(many::run(handle, terms, what))
+            Box::pin(many::run(handle, terms, what, now))
         });
         Ok(())
     }

@@ -16,10 +16,12 @@ use super::frame::Retained;
 use crate::client::replies::Shape;
 use crate::protocol::error::ErrorKind;
 use crate::protocol::meta::words;
+use crate::protocol::number;
 use crate::protocol::request::{LeaseSet, Lookup, LookupCommand};
 use crate::protocol::response::Kind;
 use crate::protocol::write;
 use crate::route::exec::Outcome;
+use crate::route::pairing::Pairing;
 use crate::route::tree::{NodeId, Reason};
 use crate::upstream::conn::{Class, Ticket};
 use crate::upstream::leases::UNKNOWN;
@@ -99,6 +101,35 @@ impl Core {
             Box::pin(introduce(handle, what))
         });
     }
+}
+
+/// A line with another word in the place of a token.
+pub(super) fn with_token(line: &[u8], token: u64) -> Option<Vec<u8>> {
+    let mut starts = memchr::memchr_iter(b' ', line).map(|space| space + 1);
+    let start = starts.nth(1)?;
+    let end = starts.next()? - 1;
+    let mut number = itoa::Buffer::new();
+    let token = number.format(token).as_bytes();
+    Some([line.get(..start)?, token, line.get(end..)?].concat())
+}
+
+/// The answer of a failover's child; a lease that it has given goes by a token of ringroad's own.
+pub(super) fn paired(
+    answer: Answer,
+    leases: &Pairing,
+    child: usize,
+    key: &[u8],
+    now: u64,
+) -> Answer {
+    let Answer::Line(Kind::MetaMiss, bytes) = answer else {
+        return answer;
+    };
+    let token = match bytes.starts_with(b"LVALUE ") {
+        true => words(&bytes).nth(2).and_then(number::strict_u64),
+        false => None,
+    };
+    let changed = token.and_then(|token| with_token(&bytes, leases.keep(key, child, token, now)));
+    Answer::Line(Kind::MetaMiss, changed.unwrap_or(bytes))
 }
 
 async fn look_up(

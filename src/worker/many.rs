@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::dialogue::{Answer, Ask, Handle};
 use super::dispatch::Op;
 use super::frame::Retained;
+use super::leases::paired;
 use super::own;
 use crate::config::{Failover, Rule, Verdict, Verdicts};
 use crate::protocol::error::ErrorKind;
@@ -107,6 +108,7 @@ pub(super) async fn run(
     handle: Handle,
     (rule, children, memory): (Rule, Vec<NodeId>, Arc<Memory>),
     what: Retained,
+    now: u64,
 ) -> Answer {
     // The asks hold a copy each until they are sent.
     handle.holds(what.held());
@@ -185,6 +187,18 @@ pub(super) async fn run(
             found.map_or_else(none, |(_, answer)| answer)
         }
         Rule::Failover(rule) => {
+            let pairs = rule.lease_pairing.then_some(&memory.leases);
+            if let Some(leases) = pairs
+                && let Some(token) = what.token()
+            {
+                let given = leases.take(what.key(), token, now);
+                let (child, token) = given.unwrap_or((0, token));
+                let what = what.clone().with_token(token);
+                let Some(from) = children.get(child).copied() else {
+                    return none();
+                };
+                return handle.ask(Ask { from, what }).await;
+            }
             let mut last = None;
             let order = memory.order(&rule, children.len());
             for (tries, child) in (1..).zip(&order) {
@@ -200,7 +214,10 @@ pub(super) async fn run(
                     || tries == order.len()
                     || !memory.may_go_on(&rule, new)
                 {
-                    return answer;
+                    return match pairs {
+                        Some(leases) => paired(answer, leases, *child, what.key(), now),
+                        None => answer,
+                    };
                 }
                 last = Some(answer);
             }
@@ -245,6 +262,7 @@ mod tests {
             handle.clone(),
             (rule, vec![0, 1, 2], Arc::default()),
             what,
+            0,
         ));
         let mut numbers = std::collections::HashMap::new();
         let mut given = answers.into_iter();

@@ -244,6 +244,35 @@ fn a_miss_with_a_token_is_a_miss_to_routes() {
 }
 
 #[test]
+fn a_lease_is_used_where_it_was_given() {
+    let (first, second) = (leasing(), leasing());
+    first.follow(|command| match command.verb() {
+        "version" => vec![Act::Serve],
+        _ => Act::say("SERVER_ERROR out of order\r\n"),
+    });
+    let table = format!("[pools.other]\nservers = [\"{}\"]\n", second.addr());
+    let route = "route = { type = \"selective-failover\", children = [\"cache\", \"other\"], update_errors = [], lease_pairing = true }";
+    let router = setup(first.addr()).top(route).table(&table).start();
+    let mut client = router.client();
+    client.send("lease-get k\r\n");
+    let line = client.line();
+    let token: u64 = line.split(' ').nth(2).unwrap().parse().unwrap();
+    assert_eq!((line.split(' ').count(), token >> 32), (5, 0x7ace_b00c));
+    client.expect("stale\r\nEND\r\n");
+    client.ask(format!("lease-set k {token} 0 0 1\r\nx\r\n"), "STORED\r\n");
+    client.ask("lease-get k\r\n", "VALUE k 3 1\r\nx\r\nEND\r\n");
+    // It is good for once; the first child gets whatever is not known.
+    client.ask(
+        format!("lease-set k {token} 0 0 1\r\ny\r\n"),
+        "SERVER_ERROR out of order\r\n",
+    );
+    assert_eq!(
+        heard(&second),
+        ["lease-get k", "lease-set k 4711 0 0 1", "lease-get k"]
+    );
+}
+
+#[test]
 fn without_the_setting_they_are_unknown() {
     let server = Memcached::start();
     let router = Setup::new([server.addr()]).start();

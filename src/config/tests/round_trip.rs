@@ -363,10 +363,12 @@ fn rule() -> impl Strategy<Value = Rule> {
         (set(), set(), set()),
         option::of(1u32..=1000),
         option::of(limit),
-        0u32..=2_592_000,
+        (0u32..=2_592_000, any::<bool>()),
     );
-    let failover = failover.prop_map(|((gets, updates, deletes), max_tries, limit, exptime)| {
+    let failover = failover.prop_map(|(sets, max_tries, limit, (exptime, lease_pairing))| {
+        let (gets, updates, deletes) = sets;
         Rule::Failover(Failover {
+            lease_pairing,
             gets,
             updates,
             deletes,

@@ -69,7 +69,7 @@ impl Builder<'_, '_> {
             1 => return Some(children),
             _ => {}
         }
-        let fields = self.later_fields(spec, &["failover_tag", "enable_lease_pairing"]);
+        let fields = self.later_fields(spec, &["failover_tag"]);
         let tries = self.policy(spec);
         let errors = match spec.field("failover_errors") {
             None => Some([Verdicts::DEFAULT; 3]),
@@ -79,6 +79,7 @@ impl Builder<'_, '_> {
             None => Some(None),
             Some(limit) => self.limit(limit).map(Some),
         };
+        let lease_pairing = self.lease_pairing(spec);
         let [gets, updates, deletes] = errors?;
         fields?;
         let rule = Failover {
@@ -88,6 +89,7 @@ impl Builder<'_, '_> {
             max_tries: tries?,
             limit: limit?,
             exptime,
+            lease_pairing: lease_pairing?,
         };
         let children = children.into_iter().map(|child| self.as_route(child));
         let children = children.collect();
@@ -101,6 +103,27 @@ impl Builder<'_, '_> {
                 children,
             },
         })])
+    }
+
+    /// Whether a lease is used where it was given. mcrouter tells the routes by their names.
+    fn lease_pairing(&mut self, spec: &Spec<'_>) -> Option<bool> {
+        let Some(value) = spec.field("enable_lease_pairing") else {
+            return Some(false);
+        };
+        let Kind::Bool(pairs) = value.kind else {
+            let message = format!(
+                "`enable_lease_pairing` must be true or false, not {}",
+                value.what()
+            );
+            self.findings.error(value.at, message);
+            return None;
+        };
+        if pairs && spec.field("name").is_none() {
+            let message = "`enable_lease_pairing` needs a `name` for the route";
+            self.findings.error(value.at, message);
+            return None;
+        }
+        Some(pairs)
     }
 
     /// How many children are tried, if the policy goes by their failures; one that mcrouter does not know is that of

@@ -666,6 +666,12 @@ fn failover_with_all_it_can_say() {
     };
     let text = r#""failover_policy": {"type": "LeastFailuresPolicy", "max_tries": 2}"#;
     assert_eq!(read(text), of(least, 2));
+    let pairs = Failover {
+        lease_pairing: true,
+        ..Failover::DEFAULT
+    };
+    let text = r#""enable_lease_pairing": true, "name": "n""#;
+    assert_eq!(read(text), of(pairs, 2));
     for (text, exptime) in [("", 60), (r#", "failover_exptime": 5"#, 5)] {
         let text = format!(
             r#"{{"type": "FailoverWithExptimeRoute", "normal": "PoolRoute|A", "failover": ["PoolRoute|B", "PoolRoute|C"]{text}}}"#
