@@ -58,6 +58,8 @@ impl Core {
                 self.take_over(id);
             }
         }
+        self.run_later();
+        self.count_outcomes();
     }
 
     /// Notes whether a destination's server is out.
