@@ -52,7 +52,7 @@
 //!
 //! # Directions
 //! `main → cli → app → {admin, worker, discovery, config}`; `discovery → {config, hash}`; `worker → {client, route, upstream} → {protocol, hash,
-//! stats}`; `route::compile → {config, hash}`. `embedded` (the demo's cache servers) and `bench` (the load
+//! stats}`; `route::compile → {config, hash}`. `introspect` answers in mcrouter's words: it reads `config`, `route` and `stats`. `embedded` (the demo's cache servers) and `bench` (the load
 //! generator) stand beside and use `protocol` only.
 
 pub mod admin;
@@ -64,6 +64,7 @@ pub mod config;
 pub mod discovery;
 pub mod embedded;
 pub mod hash;
+pub mod introspect;
 mod listening;
 pub mod log;
 pub mod protocol;

@@ -14,8 +14,9 @@ use super::{AppError, Ended, Phase, Running, members};
 use crate::admin;
 use crate::cli::{Failure, RunArgs};
 use crate::config::watch::Watchers;
-use crate::config::{self, Attempt, Config, Listen, LoadError, Origin, Warning};
+use crate::config::{self, Attempt, Config, FileRead, Listen, LoadError, Origin, Warning};
 use crate::discovery::dns::Dns;
+use crate::introspect::{self, Instance};
 use crate::log::{self, LogHandle};
 use crate::stats::beat;
 use crate::worker::accept::accept;
@@ -32,6 +33,9 @@ const ADMIN_PAUSE: Duration = Duration::from_millis(200);
 /// How often the configuration file is looked at.
 const WATCH_PERIOD: Duration = Duration::from_millis(500);
 
+/// A configuration, and what it probably does not mean.
+type Read = (Config, Vec<Warning>);
+
 /// A configuration that may change while it runs.
 pub struct Supply {
     /// Where it is read from.
@@ -40,6 +44,8 @@ pub struct Supply {
     pub over: Option<RunArgs>,
     /// Whether its files are watched.
     pub watches: bool,
+    /// What is known of the process.
+    pub instance: Arc<Instance>,
 }
 
 /// Runs `ringroad run` until a signal ends it.
@@ -47,8 +53,14 @@ pub struct Supply {
 /// # Errors
 /// The configuration, a listener or the logging can't be used.
 pub fn run(args: RunArgs) -> Result<(), Failure> {
+    let origin = Origin::file(&args.config);
+    let start = introspect::Start {
+        arguments: format!("run --config {}", args.config.display()),
+        ..introspect::Start::default()
+    };
     let supply = Supply {
-        origin: Origin::file(&args.config),
+        instance: Arc::new(Instance::new(start, Some(origin.clone()))),
+        origin,
         over: Some(args),
         watches: true,
     };
@@ -75,19 +87,47 @@ pub enum StartError {
 /// The configuration, a listener or the logging can't be used.
 pub fn run_from(supply: Supply, lines: &[String]) -> Result<(), StartError> {
     let Attempt { outcome, files } = supply.origin.read();
-    let (mut config, warnings) = outcome?;
+    let (outcome, read, instead_of) = match outcome {
+        Ok(good) => (good, files.clone(), None),
+        Err(error) => match supply.copy() {
+            Some((copy, read)) => (copy, read, Some(error)),
+            None => return Err(error.into()),
+        },
+    };
+    let (mut config, warnings) = outcome;
     supply.apply(&mut config);
     let log = log::init(&config.log.level, config.log.format).map_err(AppError::from)?;
     for line in lines {
         tracing::warn!("{line}");
     }
+    let instance = &supply.instance;
+    if let Some(error) = &instead_of {
+        instance.failed();
+        tracing::error!("Failed to reconfigure: {error}");
+        tracing::warn!(
+            "the configuration is the copy of the last one that was good (--config-dump-root)"
+        );
+    }
+    instance.log_by(log.clone());
+    instance.applied(read, &config, instead_of.is_some());
     warn(&warnings);
+    // Of the file as it is, so that a good one is seen when it is there.
     let watchers = Watchers::new(files);
     serve(config, log, Some((supply, watchers)), |_| {})?;
     Ok(())
 }
 
 impl Supply {
+    /// The copy of the last good configuration, if there is one that is not too old, and the files it is made of.
+    fn copy(&self) -> Option<(Read, Vec<FileRead>)> {
+        let start = &self.instance.start;
+        let root = start.dump_root.as_ref()?;
+        let attempt = self.origin.read_by(&mut |path| {
+            introspect::files::dumped(root, &self.instance, path, start.max_dump_age)
+        });
+        Some((attempt.outcome.ok()?, attempt.files))
+    }
+
     fn apply(&self, config: &mut Config) {
         if let Some(args) = &self.over {
             args.apply(config);
@@ -119,8 +159,8 @@ impl Reloader {
         self.watchers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .seen(files, outcome.is_ok());
-        self.outcome(outcome)
+            .seen(files.clone(), outcome.is_ok());
+        self.outcome(outcome, files)
     }
 
     /// Looks whether a file has changed; if so, reads all of it again.
@@ -136,8 +176,13 @@ impl Reloader {
     }
 
     /// Applies a configuration, or says why not; counts and logs either.
-    fn outcome(&self, loaded: Result<(Config, Vec<Warning>), LoadError>) -> Result<String, String> {
+    fn outcome(
+        &self,
+        loaded: Result<Read, LoadError>,
+        files: Vec<FileRead>,
+    ) -> Result<String, String> {
         let registry = self.running.registry();
+        let instance = &self.supply.instance;
         let applied = loaded
             .map_err(|e| e.to_string())
             .and_then(|(mut config, warnings)| {
@@ -151,6 +196,17 @@ impl Reloader {
             Ok((config, warnings)) => {
                 warn(&warnings);
                 registry.reloaded(true);
+                instance.applied(files, &config, false);
+                if instance.start.is_mcrouter {
+                    let servers = config.pools.iter().map(|pool| pool.servers.len());
+                    tracing::info!(
+                        "reconfigured {} proxies with {} pools, {} clients {})",
+                        registry.workers(),
+                        config.pools.len(),
+                        servers.sum::<usize>(),
+                        instance.digest(),
+                    );
+                }
                 let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
                 if current.log.level != config.log.level
                     && let Err(error) = self.log.set(&config.log.level)
@@ -178,6 +234,12 @@ impl Reloader {
             }
             Err(error) => {
                 registry.reloaded(false);
+                instance.failed();
+                if instance.start.is_mcrouter {
+                    tracing::error!("Failed to reconfigure: {error}");
+                    tracing::error!("Error while reconfiguring mcrouter after config change");
+                    return Err(error);
+                }
                 tracing::error!(
                     "the new configuration is not used, the old one stays in force:\n{error}"
                 );
@@ -221,6 +283,13 @@ async fn serve_on(
     let followers = Arc::new(Followers::new(Arc::clone(&running), dns(&config.dns)));
     followers.follow(&config);
     running.registry().control.beat();
+    let mut background = JoinSet::new();
+    if let Some((supply, _)) = &source {
+        let registry = running.registry();
+        registry.belongs_to(Arc::clone(&supply.instance));
+        let task = introspect::tasks::run(Arc::clone(&supply.instance), Arc::clone(registry));
+        background.spawn(task);
+    }
     let reloader = source.map(|(supply, watchers)| {
         Arc::new(Reloader {
             supply,

@@ -2,10 +2,14 @@
 
 use super::replies::Replies;
 use super::request::{Failure, Mute, Shape, Slot};
-use crate::protocol::error::ErrorKind;
+use crate::protocol::error::{ErrorKind, Words};
 use crate::protocol::response::Kind;
+use crate::stats::results::Failed;
 use crate::upstream::conn::Ticket;
 use crate::worker::buf::Lent;
+
+/// What every failure is where they are to look alike.
+const REMOTE_ERROR: &[u8] = b"SERVER_ERROR remote error\r\n";
 
 impl Replies {
     /// A key was not found.
@@ -43,7 +47,7 @@ impl Replies {
             Shape::Broadcast(_) => {
                 return self.broadcast_answer(to, None);
             }
-            Shape::Line(mute) => mute,
+            Shape::Line(mute) | Shape::Number(mute) => mute,
             Shape::MetaGet(mute) => {
                 // The text for a failure isn't needed any more.
                 request.held.clear();
@@ -96,6 +100,18 @@ impl Replies {
             return self.broadcast_answer(to, Some(failure));
         }
         let shape = request.shape;
+        let words = self.words;
+        let failure = match self.groups_errors {
+            true => Failure::Line(REMOTE_ERROR.into()),
+            false => failure,
+        };
+        self.results.ended(match &failure {
+            Failure::Kind(kind) => Failed::of(*kind),
+            Failure::Line(line) => Failed::of_line(line),
+        });
+        let Some(request) = self.live(to) else {
+            return;
+        };
         match request.slot(to.index) {
             // Half a value has been sent; there is no way to take it back.
             Some(Slot::Direct) => return self.break_client(client),
@@ -122,8 +138,11 @@ impl Replies {
                 }
                 self.settled(to);
             }
-            Shape::Line(Mute::All) => self.hide(to),
-            Shape::Line(_) => self.deliver(to, failure.wire()),
+            Shape::Line(Mute::All) | Shape::Number(Mute::All) => self.hide(to),
+            Shape::Number(_) if words == Words::Mcrouter && !is_about_the_item(&failure) => {
+                self.deliver(to, b"NOT_FOUND\r\n");
+            }
+            Shape::Line(_) | Shape::Number(_) => self.deliver(to, failure.wire_in(words)),
             Shape::Broadcast(_) => {}
             Shape::MetaGet(mute) => {
                 let text = std::mem::take(&mut request.held);
@@ -131,7 +150,7 @@ impl Replies {
                 let server_said =
                     matches!(&failure, Failure::Line(line) if line.starts_with(b"CLIENT_ERROR"));
                 if !hide_errors || server_said {
-                    self.deliver(to, failure.wire());
+                    self.deliver(to, failure.wire_in(words));
                 } else {
                     self.outcomes.hidden_errors += 1;
                     self.outcomes.misses += 1;
@@ -163,10 +182,14 @@ impl Replies {
                 return;
             };
             let failure = request.failure.take();
+            let words = self.words;
             if mute == Mute::All {
                 self.hide(to);
             } else {
-                self.deliver(to, failure.as_ref().map_or(b"OK\r\n", Failure::wire));
+                self.deliver(
+                    to,
+                    failure.as_ref().map_or(b"OK\r\n", |one| one.wire_in(words)),
+                );
             }
         } else if let Some(client) = self.clients.get_mut(client_id as usize) {
             client.keys = client.keys.saturating_sub(1);
@@ -297,4 +320,9 @@ impl Replies {
             _ => false,
         }
     }
+}
+
+/// Whether a server refused the command for what the item is: no number.
+fn is_about_the_item(failure: &Failure) -> bool {
+    matches!(failure, Failure::Line(line) if line.starts_with(b"CLIENT_ERROR"))
 }

@@ -8,13 +8,17 @@
 //! that is gone (its client left) are thrown away, told apart by serial number; a client that has received
 //! half of a value that can't be completed is closed, never fed something else.
 
+use std::sync::Arc;
+
 use slab::Slab;
 
+use crate::protocol::error::Words;
+use crate::stats::results::Results;
 use crate::upstream::conn::Ticket;
 use crate::worker::buf::{Buf, BufPool, shrink_slab};
 
 pub use super::request::{Client, LongGet, Mute, Outcomes, Shape, WINDOW};
-use super::request::{FIRST_AVERAGE, Failure, MIN_WINDOW, Request, Slot};
+use super::request::{FIRST_AVERAGE, MIN_WINDOW, Request, Slot};
 
 const NONE: u32 = u32::MAX;
 
@@ -37,6 +41,12 @@ pub struct Replies {
     pub pool_hides_errors: Option<bool>,
     /// Counts of outcomes.
     pub outcomes: Outcomes,
+    /// Counts of failures.
+    pub results: Arc<Results>,
+    /// Whose words errors have.
+    pub words: Words,
+    /// Whether all failures look alike to clients.
+    pub groups_errors: bool,
 }
 
 impl Default for Replies {
@@ -52,6 +62,9 @@ impl Default for Replies {
             miss_on_get_errors: true,
             pool_hides_errors: None,
             outcomes: Outcomes::default(),
+            results: Arc::default(),
+            words: Words::Own,
+            groups_errors: false,
         }
     }
 }
@@ -387,7 +400,8 @@ impl Replies {
                 Shape::Get => {
                     let earlier = client.part_failure.take();
                     let failure = earlier.as_deref().or(request.failure.as_ref());
-                    let tail = failure.map_or(&b"END\r\n"[..], Failure::wire);
+                    let words = self.words;
+                    let tail = failure.map_or(&b"END\r\n"[..], |one| one.wire_in(words));
                     client.out.push(tail, &mut self.pool);
                 }
                 Shape::GetPart => {

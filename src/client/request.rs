@@ -1,6 +1,6 @@
 //! Clients and their requests as data; [`super::replies`] has what happens to them.
 
-use crate::protocol::error::ErrorKind;
+use crate::protocol::error::{ErrorKind, Words};
 use crate::protocol::request::{GetCommand, MetaCommand};
 use crate::protocol::response::Kind;
 use crate::worker::buf::Buf;
@@ -118,6 +118,8 @@ pub enum Shape {
     GetPart,
     /// One line, possibly with a data block.
     Line(Mute),
+    /// As `Line`, for a command whose failures mcrouter 0.36 answers with `NOT_FOUND`.
+    Number(Mute),
     /// One line for what all servers were told.
     Broadcast(Mute),
     /// As `Line`; if it fails, it is a miss whose text was given with [`set_miss`](super::replies::Replies::set_miss).
@@ -145,9 +147,9 @@ pub enum Failure {
 }
 
 impl Failure {
-    pub(super) fn wire(&self) -> &[u8] {
+    pub(super) fn wire_in(&self, words: Words) -> &[u8] {
         match self {
-            Failure::Kind(kind) => kind.wire(),
+            Failure::Kind(kind) => kind.wire_in(words),
             Failure::Line(line) => line,
         }
     }

@@ -5,6 +5,7 @@
 //! reads and writes it. What is remembered and counted while requests pass is in `crate::route::many`; children are
 //! numbered in the order of the configuration.
 
+use super::vars::Variable;
 use crate::hash::{routing_key, spooky32};
 
 /// Which children get a request, and whose reply is the answer.
@@ -94,6 +95,8 @@ pub struct Shadow {
     pub last_hash: u32,
     /// Of those, so many of a million at random.
     pub per_million: u32,
+    /// The range of hashes that goes before this one while it has a value.
+    pub variable: Option<Variable>,
 }
 
 impl Shadow {
@@ -102,12 +105,15 @@ impl Shadow {
         first_hash: 0,
         last_hash: u32::MAX,
         per_million: 1_000_000,
+        variable: None,
     };
 
     /// Whether requests of this key may be copied.
     pub fn takes(&self, key: &[u8]) -> bool {
         let hash = spooky32(routing_key(key, None, true), 0);
-        (self.first_hash..=self.last_hash).contains(&hash)
+        let range = self.variable.and_then(Variable::range);
+        let (first, last) = range.unwrap_or((self.first_hash, self.last_hash));
+        (first..=last).contains(&hash)
     }
 
     /// Whether this one is, by a random number.

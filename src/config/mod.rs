@@ -14,6 +14,7 @@
 mod address;
 mod choose;
 mod choose_show;
+mod compat;
 mod diagnostics;
 mod discover;
 mod keys;
@@ -31,15 +32,18 @@ pub mod schema;
 mod tko;
 mod toml;
 mod units;
+pub mod vars;
 pub mod watch;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::toml::{parse, parse_bytes};
 pub use address::{AddressError, DEFAULT_SOCKET_MODE, Listen, ServerAddr};
 pub use choose::{Choose, ErrorResult, Rate, Rates, Requests};
+pub use compat::Compat;
 pub use diagnostics::{Diagnostic, Errors, MAX_SHOWN, Severity, Warning};
 pub use discover::{Discover, Dns, IdentityWish, Membership, Source};
 pub use keys::{Keys, Modify, Numbered, Shard, Split};
@@ -78,6 +82,14 @@ pub struct Config {
     pub miss_on_get_errors: bool,
     /// Whether `lease-get`, `lease-set` and `metaget` are commands.
     pub leases: bool,
+    /// Whether `get __mcrouter__.COMMAND` is answered with what the router knows of itself; see `crate::introspect`.
+    pub introspection: bool,
+    /// Which mcrouter this one is like, where they differ.
+    pub compat: Compat,
+    /// Whether clients are told of every failure that it is one of a server, and no more.
+    pub group_remote_errors: bool,
+    /// The file with runtime variables, if there is one; see [`vars`].
+    pub runtime_vars: Option<PathBuf>,
     /// How long the process may take to end after SIGTERM, in all.
     pub drain: Duration,
     /// How long after SIGTERM clients are still accepted; shorter than `drain`, or zero.
@@ -311,6 +323,10 @@ impl Config {
             flush_all: false,
             miss_on_get_errors: true,
             leases: false,
+            introspection: false,
+            compat: Compat::Latest,
+            group_remote_errors: false,
+            runtime_vars: None,
             drain: Duration::from_secs(10),
             shutdown_delay: Duration::ZERO,
         }

@@ -78,13 +78,50 @@ impl Origin {
     /// Reads and checks the configuration.
     #[must_use]
     pub fn read(&self) -> Attempt {
+        self.read_by(&mut watch::read)
+    }
+
+    /// mcrouter's JSON with its macros expanded, or why it can't be; `None` for TOML. Files are not read again: these are
+    /// what was read.
+    #[must_use]
+    pub fn preprocessed(&self, files: &[FileRead]) -> Option<Result<serde_json::Value, String>> {
+        let mut read = |path: &Path| {
+            let found = files.iter().find(|file| file.path == path);
+            let content = found.and_then(|file| file.content.clone());
+            content.ok_or_else(|| io::ErrorKind::NotFound.into())
+        };
+        let defaults = Settings::default();
+        let (name, text, path, settings) = match self {
+            Origin::Inline {
+                name,
+                text,
+                settings,
+            } => (name.clone(), text.clone(), None, &**settings),
+            Origin::File { path, settings } => {
+                let name = path.display().to_string();
+                let bytes = read(path).unwrap_or_default();
+                if settings.is_none() && !mcrouter::is_mcrouter(&name, &bytes) {
+                    return None;
+                }
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let settings = settings.as_deref().unwrap_or(&defaults);
+                (name, text, Some(path.as_path()), settings)
+            }
+        };
+        let json = mcrouter::preprocessed(settings, &name, &text, path, &mut read);
+        Some(json.map_err(|errors| errors.to_string()))
+    }
+
+    /// As [`Origin::read`], with another way to read a file.
+    #[must_use]
+    pub fn read_by(&self, from: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>) -> Attempt {
         let mut files = Vec::new();
         let outcome = match self {
             Origin::File { path, settings } => {
                 let name = path.display().to_string();
-                match read(&mut files, path) {
+                match read(from, &mut files, path) {
                     Ok(bytes) => {
-                        let mut read = |path: &Path| read(&mut files, path);
+                        let mut read = |path: &Path| read(from, &mut files, path);
                         let path = Some(path.as_path());
                         any(&name, &bytes, path, settings.as_deref(), &mut read)
                             .map_err(LoadError::Invalid)
@@ -97,7 +134,7 @@ impl Origin {
                 text,
                 settings,
             } => {
-                let mut read = |path: &Path| read(&mut files, path);
+                let mut read = |path: &Path| read(from, &mut files, path);
                 mcrouter::parse(settings, name, text, None, &mut read).map_err(LoadError::Invalid)
             }
         };
@@ -105,8 +142,12 @@ impl Origin {
     }
 }
 
-fn read(files: &mut Vec<FileRead>, path: &Path) -> io::Result<Vec<u8>> {
-    let content = watch::read(path);
+fn read(
+    from: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>,
+    files: &mut Vec<FileRead>,
+    path: &Path,
+) -> io::Result<Vec<u8>> {
+    let content = from(path);
     files.push(FileRead {
         path: path.to_path_buf(),
         content: content.as_ref().ok().cloned(),

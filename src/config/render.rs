@@ -24,6 +24,13 @@ pub(super) fn config(config: &Config) -> String {
     line(&mut text, "flush_all", config.flush_all);
     line(&mut text, "miss_on_get_errors", config.miss_on_get_errors);
     line(&mut text, "leases", config.leases);
+    line(&mut text, "introspection", config.introspection);
+    line(&mut text, "mcrouter_compat", quoted(config.compat.name()));
+    line(&mut text, "group_remote_errors", config.group_remote_errors);
+    if let Some(path) = &config.runtime_vars {
+        let path = quoted(&path.display().to_string());
+        line(&mut text, "runtime_vars_file", path);
+    }
     line(&mut text, "drain", quoted(&show_duration(config.drain)));
     line(
         &mut text,

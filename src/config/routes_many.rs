@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use super::super::diagnostics::Report;
 use super::super::read::Table;
+use super::super::vars::{self, Variable};
 use super::super::{Failover, Limit, Rule, Shadow, Verdict, Verdicts};
 use super::{Reader, Route, exptime};
 
@@ -50,11 +51,16 @@ pub(in super::super) fn render(rule: Rule, children: &str) -> String {
             first_hash,
             last_hash,
             per_million,
+            variable,
         }) => {
             let _ = write!(
                 text,
                 ", first_hash = {first_hash}, last_hash = {last_hash}, per_million = {per_million}"
             );
+            if let Some(variable) = variable {
+                let name = super::super::render::quoted(&variable.name());
+                let _ = write!(text, ", range_variable = {name}");
+            }
         }
         Rule::AllSync
         | Rule::AllAsync
@@ -157,6 +163,19 @@ fn read_shadow(report: &mut Report<'_>, table: &Table<'_, '_>, all: Shadow) -> O
     table.usize(report, "first_hash", 0..=most, &mut first);
     table.usize(report, "last_hash", 0..=most, &mut last);
     table.usize(report, "per_million", 0..=1_000_000, &mut per_million);
+    let mut variable = None;
+    if let Some(entry) = table.get("range_variable") {
+        let name = entry.string(report, "the name of a variable")?;
+        variable = Variable::named(name).filter(|_| !name.is_empty());
+        if variable.is_none() {
+            let message = format!(
+                "`range_variable` must be a name, one of {} at most",
+                vars::MAX
+            );
+            report.error(entry.place(), message);
+            return None;
+        }
+    }
     if first > last {
         let place = table.get("first_hash").or(table.get("last_hash"));
         report
@@ -171,5 +190,6 @@ fn read_shadow(report: &mut Report<'_>, table: &Table<'_, '_>, all: Shadow) -> O
         first_hash: u32::try_from(first).ok()?,
         last_hash: u32::try_from(last).ok()?,
         per_million: u32::try_from(per_million).ok()?,
+        variable,
     })
 }

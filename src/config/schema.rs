@@ -117,6 +117,30 @@ pub const ROOT: Section = Section {
             "Take `lease-get`, `lease-set` and `metaget` for commands, as mcrouter does, and pass them on to servers that know them; a memcached does not. While off they are answered as unknown, as by memcached.",
         ),
         key(
+            "introspection",
+            "true or false",
+            "false",
+            "Answer `get __mcrouter__.COMMAND` with what the router knows of itself, as mcrouter does: where a key goes, what is configured. Other requests for such keys are served as usual.",
+        ),
+        key(
+            "mcrouter_compat",
+            "\"latest\" or \"0.36\"",
+            "\"latest\"",
+            "Which mcrouter to be like where they differ: `0.36` has the texts of its errors, and a failed `incr` or `decr` is a miss. See `mcrouter.md`.",
+        ),
+        key(
+            "group_remote_errors",
+            "true or false",
+            "false",
+            "Answer whatever fails with `SERVER_ERROR remote error`, so that nothing is told of the servers.",
+        ),
+        key(
+            "runtime_vars_file",
+            "path",
+            "none",
+            "A file with a JSON object of variables that routes refer to by name, such as the range of keys that a shadow copies. A change of it holds within a second or two.",
+        ),
+        key(
             "drain",
             "duration up to 1h",
             "\"10s\"",

@@ -141,6 +141,12 @@ pub const ROUTE_SHADOW: Section = Section {
             "And at most this: 429496729 makes it a tenth of the keys.",
         ),
         key(
+            "range_variable",
+            "name",
+            "none",
+            "A variable of `runtime_vars_file` whose range of the keys, from 0 to 1, goes before the hashes here while it has one.",
+        ),
+        key(
             "per_million",
             "0 to 1000000",
             "`1000000`",

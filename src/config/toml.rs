@@ -13,7 +13,8 @@ use super::discover;
 use super::pools::{self, Pools};
 use super::read::{Entry, Table, whole};
 use super::{
-    Admin, Config, DEFAULT_LISTEN, Limits, Listen, Log, LogFormat, MAX_FILE, Route, routes, schema,
+    Admin, Config, DEFAULT_LISTEN, Limits, Listen, Log, LogFormat, MAX_FILE, Route, compat, routes,
+    schema,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -86,6 +87,12 @@ fn root(report: &mut Report<'_>, document: &DeTable<'_>) -> Option<Config> {
     table.bool(report, "miss_on_get_errors", &mut miss_on_get_errors);
     let mut leases = false;
     table.bool(report, "leases", &mut leases);
+    let mut introspection = false;
+    table.bool(report, "introspection", &mut introspection);
+    let compat = compat::read(report, &table);
+    let mut group_remote_errors = false;
+    table.bool(report, "group_remote_errors", &mut group_remote_errors);
+    let runtime_vars = compat::runtime_vars(report, &table);
     let mut drain = Duration::from_secs(10);
     table.duration(report, "drain", Duration::ZERO..=HOUR, &mut drain);
     let mut shutdown_delay = Duration::ZERO;
@@ -131,6 +138,10 @@ fn root(report: &mut Report<'_>, document: &DeTable<'_>) -> Option<Config> {
         flush_all,
         miss_on_get_errors,
         leases,
+        introspection,
+        compat,
+        group_remote_errors,
+        runtime_vars,
         drain,
         shutdown_delay,
     })

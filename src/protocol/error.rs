@@ -50,6 +50,16 @@ pub enum ErrorKind {
     KeyTooLong,
 }
 
+/// Whose words the errors have that the router answers itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Words {
+    /// ringroad's.
+    #[default]
+    Own,
+    /// Those of mcrouter 0.36.
+    Mcrouter,
+}
+
 impl ErrorKind {
     /// Every kind, in declaration order; `ALL[kind as usize] == kind`.
     pub const ALL: [ErrorKind; 20] = [
@@ -101,6 +111,27 @@ impl ErrorKind {
         }
     }
 
+    /// The reply line in these words, with its line end. What memcached itself would say is the same in all.
+    pub const fn wire_in(self, words: Words) -> &'static [u8] {
+        match (words, self) {
+            (Words::Own, _) => self.wire(),
+            (Words::Mcrouter, ErrorKind::FlushDisabled) => b"SERVER_ERROR Command disabled\r\n",
+            (Words::Mcrouter, ErrorKind::ConnectFailed) => b"SERVER_ERROR connection error\r\n",
+            (Words::Mcrouter, ErrorKind::MarkedDown) => b"SERVER_ERROR unavailable\r\n",
+            (Words::Mcrouter, ErrorKind::ConnectionLost | ErrorKind::BadReply) => {
+                b"SERVER_ERROR remote error\r\n"
+            }
+            (
+                Words::Mcrouter,
+                ErrorKind::QueueFull
+                | ErrorKind::Overloaded
+                | ErrorKind::NoServer
+                | ErrorKind::KeyTooLong,
+            ) => b"SERVER_ERROR local error\r\n",
+            (Words::Mcrouter, _) => self.wire(),
+        }
+    }
+
     /// The value of the `error` label in statistics, and the name in logs.
     pub const fn label(self) -> &'static str {
         match self {
@@ -138,6 +169,9 @@ mod tests {
         for (i, kind) in ErrorKind::ALL.iter().enumerate() {
             assert_eq!(*kind as usize, i);
             assert!(labels.insert(kind.label()));
+            assert_eq!(kind.wire_in(Words::Own), kind.wire());
+            let theirs = kind.wire_in(Words::Mcrouter);
+            assert!(theirs.ends_with(b"\r\n") && !theirs.ends_with(b"\n\r\n"));
             let wire = kind.wire();
             assert_eq!(wire.iter().filter(|b| **b == b'\n').count(), 1);
             assert!(wire.ends_with(b"\r\n"));

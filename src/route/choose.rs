@@ -93,6 +93,11 @@ fn random() -> u64 {
 pub struct Operations([NodeId; Operation::COUNT]);
 
 impl Operations {
+    /// Of each operation the node that `place` says.
+    pub(super) fn of(place: impl Fn(Operation) -> NodeId) -> Operations {
+        Operations(Operation::ALL.map(place))
+    }
+
     /// Where requests that do this go.
     pub fn child(&self, operation: Operation) -> Option<NodeId> {
         self.0.get(operation as usize).copied()
@@ -104,6 +109,8 @@ impl Operations {
 pub enum Own {
     /// That of an empty cache.
     Nothing,
+    /// What the router knows of itself, by what the key asks.
+    Introspection,
     /// An error.
     Error {
         /// The line with its end.
@@ -119,12 +126,15 @@ impl Own {
     /// That of a tree that has no route for a key, in mcrouter's words. Shown whether failed gets are misses or not.
     pub fn nowhere() -> Own {
         Own::Error {
-            line: b"SERVER_ERROR RootRoute: No rh found\r\n"[..].into(),
+            line: NO_ROUTE.into(),
             reason: Some(Reason::Error),
             is_shown: true,
         }
     }
 }
+
+/// The answer where a routing prefix leads nowhere.
+const NO_ROUTE: &[u8] = b"SERVER_ERROR RootRoute: No rh found\r\n";
 
 fn error(line: &str, reason: Option<Reason>, is_shown: bool) -> Node {
     Node::Own(Own::Error {
@@ -132,6 +142,17 @@ fn error(line: &str, reason: Option<Reason>, is_shown: bool) -> Node {
         reason,
         is_shown,
     })
+}
+
+/// Has the answers of these nodes the words of mcrouter 0.36, which says of no error of its own what it is about.
+pub(super) fn say_less(nodes: &mut [Node]) {
+    for node in nodes {
+        if let Node::Own(Own::Error { line, .. }) = node
+            && **line == *NO_ROUTE
+        {
+            *line = b"SERVER_ERROR local error\r\n"[..].into();
+        }
+    }
 }
 
 fn push(node: Node, nodes: &mut Vec<Node>) -> NodeId {

@@ -8,17 +8,18 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::config::{
-    Config, FailOpen, Failover, FailoverOn, Gutter, OnFailure, OnReturn, Pool, Route, Rule,
+    Compat, Config, FailOpen, Failover, FailoverOn, Gutter, OnFailure, OnReturn, Pool, Route, Rule,
     ServerAddr,
 };
 use crate::hash::{PlacementError, Selector, Shift};
+use crate::protocol::error::Words;
 use crate::protocol::request;
 use crate::upstream::health::HealthPolicy;
 use crate::upstream::tko::Bounds;
 
 use super::moved::{Handover, MovedKeys};
 use super::tree::{Node, NodeId, Reason, Reasons, Tree};
-use super::{choose, keys};
+use super::{choose, introspect, keys};
 
 /// Everything a worker needs to route requests.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub pools: Vec<PoolSnapshot>,
     /// Bounds and switches.
     pub settings: Settings,
+    /// What it was made of, if clients may ask about that.
+    pub shown: Option<Arc<Config>>,
 }
 
 /// A pool as it was before its servers changed.
@@ -120,6 +123,10 @@ pub struct Settings {
     pub flush_all: bool,
     /// Whether failed gets are misses.
     pub miss_on_get_errors: bool,
+    /// Whose words errors have.
+    pub words: Words,
+    /// Whether all failures look alike to clients.
+    pub groups_errors: bool,
 }
 
 impl Snapshot {
@@ -192,6 +199,12 @@ impl Snapshot {
         }
         let mut nodes = Vec::new();
         add(&config.route, &leaves, &mut nodes);
+        if config.compat == Compat::V0_36 {
+            choose::say_less(&mut nodes);
+        }
+        if config.introspection {
+            introspect::in_front(&mut nodes);
+        }
         Ok(Snapshot {
             tree: Tree::new(nodes),
             pools,
@@ -206,7 +219,13 @@ impl Snapshot {
                 worker_bytes: config.limits.worker_bytes,
                 flush_all: config.flush_all,
                 miss_on_get_errors: config.miss_on_get_errors,
+                words: match config.compat {
+                    Compat::Latest => Words::Own,
+                    Compat::V0_36 => Words::Mcrouter,
+                },
+                groups_errors: config.group_remote_errors,
             },
+            shown: config.introspection.then(|| Arc::new(config.clone())),
         })
     }
 }

@@ -7,6 +7,7 @@ pub mod big_value;
 pub mod choose;
 pub mod compile;
 pub mod exec;
+pub mod introspect;
 pub mod keys;
 pub mod many;
 pub mod moved;

@@ -157,6 +157,11 @@ impl Times {
             })
     }
 
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().fold(0, |sum, n| sum.wrapping_add(*n))
+    }
+
     /// All times together, in seconds.
     pub fn seconds(&self) -> f64 {
         self.sum as f64 / 1e6

@@ -6,9 +6,10 @@
 pub mod beat;
 pub mod latency;
 pub mod metrics;
-mod process;
+pub(crate) mod process;
 pub mod prometheus;
 pub mod report;
+pub mod results;
 pub mod servers;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -145,6 +146,24 @@ counters! {
         owed_deletes,
         /// How often all that a server had was deleted.
         owed_flushes,
+        /// Keys asked for by gets; they are in `cmd_get`, too.
+        cmd_gets,
+        /// Keys of gat; they are in `cmd_touch`, too.
+        cmd_gat,
+        /// Keys of gats; they are in `cmd_touch`, too.
+        cmd_gats,
+        /// Of the storage commands in `cmd_set`.
+        cmd_add,
+        /// Of the storage commands in `cmd_set`.
+        cmd_replace,
+        /// Of the storage commands in `cmd_set`.
+        cmd_append,
+        /// Of the storage commands in `cmd_set`.
+        cmd_prepend,
+        /// Of the storage commands in `cmd_set`.
+        cmd_cas,
+        /// Of the commands in `cmd_arith`.
+        cmd_decr,
         /// Turns of the event loop.
         turns,
         /// Bytes of buffers in use for clients and servers.

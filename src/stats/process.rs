@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// Figures of this process.
 #[derive(Debug, Default)]
-pub(super) struct Process {
+pub(crate) struct Process {
     /// Bytes in memory.
     pub resident_bytes: Option<u64>,
     /// Bytes of address space.
@@ -20,7 +20,7 @@ pub(super) struct Process {
 
 impl Process {
     /// As they are now.
-    pub(super) fn now() -> Process {
+    pub(crate) fn now() -> Process {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let figure = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -65,6 +65,18 @@ pub fn cpu_seconds() -> (f64, f64) {
             / 100.0
     };
     (ticks(11), ticks(12))
+}
+
+/// Page faults of this process that took no reading, and those that did; zeros where there are no books.
+pub(crate) fn faults() -> (u64, u64) {
+    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // As above.
+    let rest = text.rsplit(')').next().unwrap_or_default();
+    let field = |index: usize| {
+        let field = rest.split_whitespace().nth(index);
+        field.and_then(|field| field.parse().ok()).unwrap_or(0)
+    };
+    (field(7), field(9))
 }
 
 #[cfg(test)]

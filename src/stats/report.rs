@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::broadcast;
@@ -15,7 +15,8 @@ use super::Destination;
 use super::beat::Beat;
 pub use super::process::cpu_seconds;
 use super::servers::{Id, Servers, Sum};
-use crate::config::ServerAddr;
+use crate::config::{Compat, ServerAddr};
+use crate::introspect::{Instance, View, commands, figures};
 use crate::upstream::owed::{Debts, Owed};
 use crate::upstream::tko::Tkos;
 use crate::worker::core::{Local, Stats};
@@ -57,6 +58,8 @@ pub struct Registry {
     debts: Debts,
     /// Which servers are out of service.
     pub(super) tkos: Arc<Tkos>,
+    /// What is known of the process besides figures.
+    instance: OnceLock<Arc<Instance>>,
 }
 
 /// What is known of a pool besides its servers' figures.
@@ -130,7 +133,28 @@ impl Registry {
             troubled: broadcast::channel(TROUBLES).0,
             debts: Debts::default(),
             tkos: Arc::default(),
+            instance: OnceLock::new(),
         }
+    }
+
+    /// This is what is known of the process besides figures; said once.
+    pub fn belongs_to(&self, instance: Arc<Instance>) {
+        let _ = self.instance.set(instance);
+    }
+
+    /// What is known of the process besides figures, if anything.
+    pub fn instance(&self) -> Option<&Arc<Instance>> {
+        self.instance.get()
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// The figures of each worker.
+    pub fn each_worker(&self) -> impl Iterator<Item = &Arc<Stats>> {
+        self.workers.iter()
     }
 
     /// The figures of one worker.
@@ -372,8 +396,20 @@ impl Registry {
             .split(|b| *b == b' ')
             .filter(|word| !word.is_empty())
             .collect();
+        if let Some(instance) = self.instance() {
+            let asked = match words.as_slice() {
+                [b"mcrouter", rest @ ..] => Some(rest),
+                // Where the names are mcrouter's, these are ringroad's own.
+                [b"ringroad"] => None,
+                rest if instance.start.is_mcrouter => Some(rest),
+                _ => None,
+            };
+            if let Some(asked) = asked {
+                return figures::answer(self, instance, asked, out);
+            }
+        }
         match words.as_slice() {
-            [] => self.general(&mut text),
+            [] | [b"ringroad"] => self.general(&mut text),
             [b"servers"] => {
                 for (server, figures) in self.servers() {
                     for (name, value) in figures {
@@ -432,7 +468,18 @@ impl Reporter {
 
 impl Local for Reporter {
     fn version(&self) -> &[u8] {
-        b"VERSION 1.6.45\r\n"
+        let start = self.registry.instance().map(|instance| &instance.start);
+        match start.map(|start| start.compat) {
+            Some(Compat::V0_36) => b"VERSION 36.0.0 mcrouter\r\n",
+            _ => b"VERSION 1.6.45\r\n",
+        }
+    }
+
+    fn introspect(&mut self, question: &[u8], view: &View<'_>) -> Vec<u8> {
+        match self.registry.instance() {
+            Some(instance) => commands::answer(question, instance, view),
+            None => b"ERROR: nothing is known yet".to_vec(),
+        }
     }
 
     fn stats(&mut self, args: &[u8], out: &mut Vec<u8>) {

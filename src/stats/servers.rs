@@ -100,6 +100,11 @@ impl Servers {
         self.gone.retain(|pool, _| there(pool));
     }
 
+    /// The figures of each server in each worker that has it.
+    pub fn each(&self) -> impl Iterator<Item = (&Id, &Arc<Destination>)> {
+        self.open.iter().map(|(id, figures)| (id, figures))
+    }
+
     /// Each server's figures.
     #[must_use]
     pub fn sums(&self) -> BTreeMap<Id, Sum> {

@@ -24,6 +24,7 @@ use super::frame::Frame;
 use super::hub::Later;
 use crate::client::replies::Replies;
 use crate::config::ServerAddr;
+use crate::introspect::View;
 use crate::protocol::request::{self, CloseReason, Parsed};
 use crate::route::compile::Snapshot;
 use crate::stats;
@@ -59,6 +60,8 @@ pub struct Stats {
     pub worker: stats::Worker,
     /// Errors by kind.
     pub errors: stats::Errors,
+    /// How requests failed.
+    pub results: Arc<stats::results::Results>,
     /// The worker's sign of life.
     pub beat: stats::beat::Beat,
 }
@@ -69,6 +72,11 @@ pub trait Local: Send {
     fn version(&self) -> &[u8];
     /// Appends the answer to `stats` with these arguments.
     fn stats(&mut self, args: &[u8], out: &mut Vec<u8>);
+    /// The answer to a question about the router: what follows [`PREFIX`](crate::route::introspect::PREFIX) in a key.
+    fn introspect(&mut self, question: &[u8], view: &View<'_>) -> Vec<u8> {
+        let _ = (question, view);
+        Vec::new()
+    }
     /// A destination was opened, for this pool first: its figures.
     fn opened(&mut self, pool: &str, name: &str, figures: Arc<stats::Destination>);
     /// A connection to a server failed or broke; it may be found elsewhere now.
@@ -170,6 +178,7 @@ impl Core {
             draining: false,
             overloaded: false,
         };
+        core.replies.results = Arc::clone(&core.stats.results);
         core.apply(snapshot);
         core
     }

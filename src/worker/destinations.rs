@@ -121,6 +121,8 @@ impl Core {
             }
         }
         self.replies.miss_on_get_errors = snapshot.settings.miss_on_get_errors;
+        self.replies.words = snapshot.settings.words;
+        self.replies.groups_errors = snapshot.settings.groups_errors;
         snapshot.tree.begin(self.now);
         self.routing = Arc::new(Routing {
             snapshot,

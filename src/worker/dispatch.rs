@@ -7,7 +7,7 @@ use crate::client::replies::{LongGet, Mute, Shape};
 use crate::protocol::error::ErrorKind;
 use crate::protocol::meta::{self, MAX_DECODED};
 use crate::protocol::request::{
-    Evicted, Get, GetCommand, Meta, MetaCommand, Refused, Request, Store,
+    Evicted, Get, GetCommand, Meta, MetaCommand, Refused, Request, Store, StoreCommand,
 };
 use crate::protocol::write;
 use crate::route::compile::{PoolSnapshot, Role};
@@ -54,6 +54,9 @@ impl Core {
                 noreply,
             } => {
                 self.stats.worker.cmd_arith.inc();
+                if !incr {
+                    self.stats.worker.cmd_decr.inc();
+                }
                 self.line(id, mute(noreply), key, Class::Arith, b"", |head| {
                     write::arith(incr, key, delta, head);
                 });
@@ -108,7 +111,8 @@ impl Core {
         self.stats.errors.count(error);
         self.stats.worker.errors.inc();
         if !noreply {
-            self.replies.local(id, error.wire());
+            let words = self.replies.words;
+            self.replies.local(id, error.wire_in(words));
         }
     }
 
@@ -137,13 +141,48 @@ impl Core {
         self.head = head;
     }
 
+    /// Counts what is not a mere get.
+    #[cold]
+    #[inline(never)]
+    fn count_get(&self, command: GetCommand, keys: u64) {
+        let worker = &self.stats.worker;
+        match command {
+            GetCommand::Get => worker.cmd_get.add(keys),
+            GetCommand::Gets => {
+                worker.cmd_get.add(keys);
+                worker.cmd_gets.add(keys);
+            }
+            GetCommand::Gat => {
+                worker.cmd_touch.add(keys);
+                worker.cmd_gat.add(keys);
+            }
+            GetCommand::Gats => {
+                worker.cmd_touch.add(keys);
+                worker.cmd_gats.add(keys);
+            }
+        }
+    }
+
+    /// Counts what is not a mere set among the storage commands.
+    #[cold]
+    #[inline(never)]
+    fn count_store(&self, command: StoreCommand) {
+        let worker = &self.stats.worker;
+        match command {
+            StoreCommand::Set => {}
+            StoreCommand::Add => worker.cmd_add.inc(),
+            StoreCommand::Replace => worker.cmd_replace.inc(),
+            StoreCommand::Append => worker.cmd_append.inc(),
+            StoreCommand::Prepend => worker.cmd_prepend.inc(),
+            StoreCommand::Cas => worker.cmd_cas.inc(),
+        }
+    }
+
     fn get(&mut self, id: u32, get: &Get<'_>) {
-        let counter = if get.command.touches() {
-            &self.stats.worker.cmd_touch
-        } else {
-            &self.stats.worker.cmd_get
-        };
-        counter.add(get.count as u64);
+        match get.command {
+            GetCommand::Get => self.stats.worker.cmd_get.add(get.count as u64),
+            command => self.count_get(command, get.count as u64),
+        }
         let op = Op::Get(get.command, get.exptime);
         if get.count == 1 {
             let to = self.replies.begin(id, Shape::Get, 1);
@@ -198,6 +237,9 @@ impl Core {
 
     fn store(&mut self, id: u32, store: &Store<'_>) {
         self.stats.worker.cmd_set.inc();
+        if store.command != StoreCommand::Set {
+            self.count_store(store.command);
+        }
         let block = store.block;
         if self.is_overloaded(block) {
             return self.refuse(id, ErrorKind::Overloaded, store.noreply);
@@ -229,7 +271,11 @@ impl Core {
         block: &[u8],
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        let to = self.replies.begin(id, Shape::Line(mute), 1);
+        let shape = match class {
+            Class::Arith => Shape::Number(mute),
+            _ => Shape::Line(mute),
+        };
+        let to = self.replies.begin(id, shape, 1);
         let mut head = std::mem::take(&mut self.head);
         head.clear();
         write(&mut head);

@@ -17,6 +17,7 @@ use crate::route::big_value::{is_flagged, without_flags};
 use crate::route::exec::{CopyTo, Next, Outcome, Sort, Target};
 use crate::route::tree::{NodeId, Reason};
 use crate::stats::latency::{Latency, Timing};
+use crate::stats::results::Failed;
 use crate::upstream::conn::{ReplyKind, Sink, Ticket};
 use crate::worker::buf::{LARGE, Lent};
 
@@ -558,6 +559,7 @@ impl Sink for Hub<'_> {
         } else {
             Outcome::Failed(Reason::Error)
         };
+        self.replies.results.failed(Failed::of_line(line));
         self.error_as(to, line, outcome);
     }
 
@@ -595,6 +597,7 @@ impl Core {
     pub(super) fn fail_in(&mut self, hides_errors: Option<bool>, to: Ticket, kind: ErrorKind) {
         self.stats.errors.count(kind);
         self.stats.worker.errors.inc();
+        self.stats.results.failed(Failed::of(kind));
         let mut hub = self.hub();
         hub.hides_errors = hides_errors;
         hub.fail(to, kind);

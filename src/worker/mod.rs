@@ -17,6 +17,7 @@ mod frame;
 mod framed;
 mod health;
 mod hub;
+mod introspect;
 #[cfg(test)]
 mod large_tests;
 mod leases;

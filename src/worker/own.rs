@@ -35,12 +35,13 @@ impl Core {
                 hub.hides_errors = is_shown.then_some(false);
                 hub.error_as(to, line, outcome);
             }
+            Some(Node::Own(Own::Introspection)) => self.introspect(routing, to, key, op),
             _ => self.answer_nothing(to, key, op),
         }
     }
 
     /// As a cache that is empty and stores nothing.
-    fn answer_nothing(&mut self, to: Ticket, key: &[u8], op: &Op<'_>) {
+    pub(super) fn answer_nothing(&mut self, to: Ticket, key: &[u8], op: &Op<'_>) {
         let mut text = Vec::new();
         match nothing(key, op, &mut text) {
             Some((kind, line)) => self.hub().reply(to, ReplyKind::Line(kind), line),

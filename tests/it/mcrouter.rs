@@ -14,22 +14,22 @@ use crate::support::port::Port;
 use crate::support::router::{self, Ringroad};
 
 /// A directory in which the program is called `mcrouter`.
-struct Place {
+pub struct Place {
     dir: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Place {
+    pub fn new() -> Place {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(router::binary(), dir.path().join("mcrouter")).unwrap();
         Place { dir }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) -> String {
+    pub fn write(&self, name: &str, text: &str) -> String {
         std::fs::write(self.path(name), text).unwrap();
         self.path(name).display().to_string()
     }
@@ -41,7 +41,7 @@ impl Place {
     }
 
     /// Runs it to its end.
-    fn output(&self, args: &[&str]) -> (i32, String) {
+    pub fn output(&self, args: &[&str]) -> (i32, String) {
         let Output {
             status,
             stdout,
@@ -53,7 +53,7 @@ impl Place {
     }
 
     /// Runs it with a free port in the place of `PORT`.
-    fn serve(self, args: &[&str]) -> Ringroad {
+    pub fn serve(self, args: &[&str]) -> Ringroad {
         let port = Port::reserve();
         let number = port.number().to_string();
         let args: Vec<String> = args
@@ -66,7 +66,7 @@ impl Place {
 }
 
 /// What the chart's template makes of these servers: with a comma behind the last one.
-fn chart(servers: &[Memcached]) -> String {
+pub fn chart(servers: &[Memcached]) -> String {
     let servers: String = servers
         .iter()
         .map(|server| format!("        \"{}\",\n", server.addr()))
@@ -120,7 +120,10 @@ fn the_chart_s_arguments_and_configuration_work_as_they_are() {
     }
     // mcrouter has one thread unless it is told otherwise.
     let stats = router.client().stats("");
-    let threads = stats.iter().find(|(name, _)| name == "threads").unwrap();
+    let threads = stats
+        .iter()
+        .find(|(name, _)| name == "num_proxies")
+        .unwrap();
     assert_eq!(threads.1, "1");
 }
 
@@ -265,7 +268,13 @@ fn a_change_of_the_file_or_of_what_it_imports_is_seen() {
     write("pools.json", &pool(1));
     goes_to(1);
     // A file that is wrong changes nothing, and is still watched.
-    let failed = || router.stat("ringroad_failed_reloads");
+    let failed = || -> u64 {
+        let stats = router.client().stats("ringroad");
+        let found = stats
+            .iter()
+            .find(|(name, _)| name == "ringroad_failed_reloads");
+        found.unwrap().1.parse().unwrap()
+    };
     let before = failed();
     write("pools.json", "{\"A\": ");
     eventually("it is refused", || failed() > before);
@@ -297,7 +306,7 @@ fn a_configuration_on_the_command_line_and_a_log_in_a_file() {
         &log.display().to_string(),
         "--rss-limit-mb",
         "16384",
-        "--stats-root=/tmp/none",
+        "--debug-fifo-root=/tmp/none",
         "--enable-flush-cmd",
     ]);
     let mut c = router.client();
@@ -310,7 +319,7 @@ fn a_configuration_on_the_command_line_and_a_log_in_a_file() {
     for line in [
         "unrecognized option '--rss-limit-mb'",
         "the argument \"16384\" is no flag",
-        "--stats-root has no effect yet",
+        "--debug-fifo-root means nothing here",
         "is ready",
     ] {
         assert!(log.contains(line), "{line} is missing in\n{log}");

@@ -137,9 +137,10 @@ pub(super) const STANDALONE: &[Flag] = &[
     flag("proxy-threads", None, "proxy_threads", Text, "", Use),
     flag("service-name", None, "service_name", Text, "mcrouter", Use),
     flag("additional-config-params", None, "additional_config_params", Text, "", Use),
+    flag("mcrouter-compat", None, "mcrouter_compat", Text, "latest", Use),
     flag("gets", None, "gets", Toggle, "0", Idle("mcrouter ignores it, too")),
     flag("skip-sanity-checks", None, "skip_sanity_checks", Toggle, "0", Idle("mcrouter ignores it, too")),
     flag("background", Some('b'), "background", Plain, "", Idle("it stays in the foreground; a service manager does the rest")),
-    flag("dump_preprocessed_config_enabled", None, "dump_preprocessed_config_enabled", Toggle, "0", Later("configurations are not dumped, and none is started from a dump")),
-    flag("max_preprocessed_config_history", None, "max_preprocessed_config_history", Int, "0", Later("configurations are not dumped, and none is started from a dump")),
+    flag("dump_preprocessed_config_enabled", None, "dump_preprocessed_config_enabled", Toggle, "0", Later("the configuration is dumped as it was read")),
+    flag("max_preprocessed_config_history", None, "max_preprocessed_config_history", Int, "0", Later("the configuration is dumped as it was read")),
 ];

@@ -21,8 +21,10 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::app::{self, StartError, Supply};
+use crate::introspect::Instance;
 use flags::{Flag, Role};
 use getopt::{Describe as _, Takes};
 use given::Given;
@@ -67,7 +69,10 @@ pub fn main(args: &[OsString]) -> ExitCode {
     }
     let lines = given.lines.clone();
     match start::start(given) {
-        Ok(start) => run(start),
+        Ok(mut start) => {
+            start.process.arguments = args.join(" ");
+            run(start)
+        }
         Err(why) => {
             complain(&lines);
             let why = why.replace('\n', "\nmcrouter: ");
@@ -102,6 +107,7 @@ fn run(start: Start) -> ExitCode {
         }
     }
     let supply = Supply {
+        instance: Arc::new(Instance::new(start.process, Some(start.origin.clone()))),
         origin: start.origin,
         over: None,
         watches: start.watches,

@@ -7,11 +7,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::flags::{Int, Toggle};
+use super::flags::{Int, STANDALONE, Toggle};
 use super::given::Given;
 use super::router_flags::ROUTER;
 use crate::config::mcrouter::{BigValues, Settings};
-use crate::config::{Listen, LogFormat, Origin, show_duration};
+use crate::config::{Compat, Listen, LogFormat, Origin, show_duration};
+use crate::introspect;
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Start {
     pub(super) origin: Origin,
     /// Whether its files are watched.
     pub(super) watches: bool,
+    /// What is known of the process.
+    pub(super) process: introspect::Start,
     /// The file that standard error goes to.
     pub(super) log_path: Option<PathBuf>,
     /// What is to be logged.
@@ -60,6 +63,7 @@ pub(super) fn start(mut given: Given) -> Result<Start, String> {
     };
     let mut settings = settings(&mut given)?;
     settings.base.listen = listen;
+    let process = process(&given, &settings)?;
     let (origin, name) = origin(&given)?;
     let origin = match origin {
         Some(path) => Origin::File {
@@ -76,6 +80,7 @@ pub(super) fn start(mut given: Given) -> Result<Start, String> {
     Ok(Start {
         origin,
         watches: !given.is_on("disable-reload-configs"),
+        process,
         log_path: log_path.map(PathBuf::from),
         lines: given.lines,
         validate,
@@ -276,6 +281,16 @@ fn base(given: &mut Given, settings: &mut Settings) -> Result<(), String> {
     };
     base.flush_all = given.is_on("enable-flush-cmd");
     base.miss_on_get_errors = given.is_on("disable-miss-on-get-errors");
+    base.group_remote_errors = given.is_on("group-remote-errors");
+    let compat = given.text("mcrouter-compat");
+    base.compat = Compat::of(compat).ok_or_else(|| {
+        let names: Vec<&str> = Compat::ALL.iter().map(|one| one.name()).collect();
+        format!("--mcrouter-compat={compat}: it is {}", names.join(" or "))
+    })?;
+    let vars = given.text("runtime-vars-file");
+    base.runtime_vars = Some(vars)
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from);
     let requests = within(given, "max-client-outstanding-reqs", 1..=1_000_000);
     base.limits.client_requests = requests;
     let most = given.int("max-conns");
@@ -287,12 +302,7 @@ fn base(given: &mut Given, settings: &mut Settings) -> Result<(), String> {
         );
     }
     base.log.format = LogFormat::Human;
-    base.log.level = match given.int("verbosity") {
-        ..=0 => "warn",
-        1 => "info",
-        2.. => "debug",
-    }
-    .to_owned();
+    base.log.level = introspect::instance::level(given.int("verbosity")).to_owned();
     Ok(())
 }
 
@@ -308,4 +318,58 @@ fn route_prefix(text: &str) -> Result<String, String> {
             "--route-prefix: \"{text}\" is not /REGION/CLUSTER/"
         )),
     }
+}
+
+/// Standalone flags that are no options of mcrouter.
+const NO_OPTIONS: [&str; 11] = [
+    "help",
+    "version",
+    "verbosity",
+    "validate_config",
+    "proxy_threads",
+    "service_name",
+    "additional_config_params",
+    "gets",
+    "skip_sanity_checks",
+    "background",
+    "mcrouter_compat",
+];
+
+/// What is told about the process, and where it is written to.
+fn process(given: &Given, settings: &Settings) -> Result<introspect::Start, String> {
+    let text = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut options = vec![
+        text("service_name", &settings.service_name),
+        text("router_name", &settings.router_name),
+        text("flavor_name", "unknown"),
+    ];
+    for flag in ROUTER.iter().chain(STANDALONE) {
+        let known = options.iter().any(|(name, _)| name == flag.name);
+        if !known && !NO_OPTIONS.contains(&flag.name) {
+            options.push((flag.name.to_owned(), given.value(flag)));
+        }
+    }
+    let dir = |long: &str| {
+        let path = given.text(long);
+        Some(PathBuf::from(path)).filter(|_| !path.is_empty())
+    };
+    let age = u64::try_from(given.int("max-dumped-config-age"));
+    let age = age.map_err(|_| "--max-dumped-config-age: it is a number of seconds")?;
+    let interval = u64::try_from(given.int("stats-logging-interval"));
+    let interval =
+        interval.map_err(|_| "--stats-logging-interval: it is a number of milliseconds")?;
+    Ok(introspect::Start {
+        is_mcrouter: true,
+        compat: settings.base.compat,
+        service: settings.service_name.clone(),
+        router: settings.router_name.clone(),
+        arguments: String::new(),
+        options,
+        constants: settings.shown_constants(),
+        verbosity: given.int("verbosity"),
+        stats_root: dir("stats-root"),
+        stats_interval: Duration::from_millis(interval),
+        dump_root: dir("config-dump-root"),
+        max_dump_age: Duration::from_secs(age),
+    })
 }

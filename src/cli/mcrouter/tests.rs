@@ -213,8 +213,8 @@ fn macros_may_ask_for_parameters_and_options() {
 fn what_has_no_effect_is_said_once_with_the_reason() {
     for (args, line) in [
         (
-            &["--stats-root=/x"][..],
-            "--stats-root has no effect yet: statistics",
+            &["--debug-fifo-root=/x"][..],
+            "--debug-fifo-root means nothing here: there are no debugging pipes",
         ),
         (
             &["-a", "/spool"],

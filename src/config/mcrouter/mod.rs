@@ -99,6 +99,27 @@ fn expanded(
     Engine::new(findings, settings.globals(), dir).run(&document)
 }
 
+/// A configuration with its macros expanded.
+///
+/// # Errors
+/// They can't be.
+pub(super) fn preprocessed(
+    settings: &Settings,
+    name: &str,
+    text: &str,
+    path: Option<&Path>,
+    read: Read<'_>,
+) -> Result<serde_json::Value, Errors> {
+    let mut findings = Findings::new(read);
+    let source = findings.add(name, text);
+    let document = expanded(&mut findings, settings, source, path)
+        .map_err(|fault| findings.fault(fault))
+        .ok();
+    findings
+        .finish(document)
+        .map(|(document, _)| json::plain(&document))
+}
+
 /// Reads and checks a configuration that stands by itself: whatever it imports is missing. `name` is what it is called
 /// in messages.
 ///

@@ -73,6 +73,7 @@ impl Default for Settings {
         base.limits.max_value = 128 << 20;
         base.limits.client_requests = 34_133;
         base.limits.max_connections = 1_000_000;
+        base.introspection = true;
         Settings {
             base,
             pool,
@@ -128,6 +129,16 @@ impl Settings {
         ];
         globals.extend(self.constants.iter().map(|(name, value)| text(name, value)));
         globals
+    }
+
+    /// The same as texts.
+    pub fn shown_constants(&self) -> Vec<(String, String)> {
+        let text = |global: Global| match global {
+            Global::Text(text) => text,
+            Global::Int(number) => number.to_string(),
+        };
+        let all = self.globals().into_iter();
+        all.map(|(name, value)| (name, text(value))).collect()
     }
 
     /// Why a timeout can't be used, if so.

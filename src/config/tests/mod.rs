@@ -89,6 +89,10 @@ fn the_smallest_file_has_every_default() {
         flush_all: false,
         miss_on_get_errors: true,
         leases: false,
+        introspection: false,
+        compat: Compat::Latest,
+        group_remote_errors: false,
+        runtime_vars: None,
         drain: 10 * second,
         shutdown_delay: Duration::ZERO,
     };

@@ -1,5 +1,6 @@
 //! What is printed of a configuration is read as the same configuration.
 
+use super::super::vars::Variable;
 use super::super::*;
 use crate::hash::Distribution;
 use proptest::collection::vec;
@@ -382,6 +383,7 @@ fn rule() -> impl Strategy<Value = Rule> {
             first_hash: a.min(b),
             last_hash: a.max(b),
             per_million,
+            variable: Variable::named("round_trip").filter(|_| a % 2 == 0),
         })
     });
     prop_oneof![proptest::sample::select(rules), failover, shadow]
@@ -450,6 +452,7 @@ prop_compose! {
         route in route(),
         (port, mode) in (option::of(1u16..60_000), 0u32..=0o777),
         workers in option::of(1usize..=1024),
+        (introspection, compat, [vars, group_remote_errors]) in (any::<bool>(), proptest::sample::select(Compat::ALL), any::<[bool; 2]>()),
         (flush_all, miss_on_get_errors, leases, drain) in (any::<bool>(), any::<bool>(), any::<bool>(), millis(0..3_600_000)),
         (shared, delay) in (any::<bool>(), millis(0..3_600_000)),
         (max_value, max_get_line) in (1usize << 10..=128 << 20, 2usize << 10..=64 << 20),
@@ -482,7 +485,7 @@ prop_compose! {
         let dns = Dns { search: if dns.servers.is_empty() { Vec::new() } else { dns.search }, ..dns };
         let log = Log { level: "warn,ringroad::config=debug".to_owned(), format };
         let route = fit(route, unique.len());
-        Config { listen, workers, pools: unique, route, limits, log, admin, dns, flush_all, miss_on_get_errors, leases, drain, shutdown_delay }
+        Config { listen, workers, pools: unique, route, limits, log, admin, dns, flush_all, miss_on_get_errors, leases, introspection, compat, group_remote_errors, runtime_vars: vars.then(|| "/etc/vars.json".into()), drain, shutdown_delay }
     }
 }
 

@@ -4,6 +4,7 @@
 //! its servers, all of which or none a shadow must be for. As in mcrouter, a shadow that makes no sense is left out, with
 //! a warning.
 
+use super::super::super::vars::Variable;
 use super::super::super::{Route, Rule, Shadow};
 use super::super::value::{Kind, Value};
 use super::{Builder, Handle, Spec, Type, is_off};
@@ -98,13 +99,11 @@ impl Builder<'_, '_> {
         };
         let mut known = Vec::new();
         for value in list.items() {
-            for name in ["keys_to_shadow", "key_fraction_range_rv"] {
-                let field = value.as_map().and_then(|map| map.get(name));
-                if let Some(field) = field
-                    && !is_off(field)
-                {
-                    return self.later(field.at, &format!("`{name}` of a shadow"));
-                }
+            let field = value.as_map().and_then(|map| map.get("keys_to_shadow"));
+            if let Some(field) = field
+                && !is_off(field)
+            {
+                return self.later(field.at, "`keys_to_shadow` of a shadow");
             }
             match range_of(value) {
                 Ok((rule, range)) => {
@@ -161,11 +160,19 @@ fn range_of(value: &Value) -> Result<(Shadow, (i64, i64)), &'static str> {
             return Err("`requests_fraction` must be a number with a point, from 0.0 to 1.0");
         }
     };
+    let variable = match map.get("key_fraction_range_rv").map(Value::as_text) {
+        None => None,
+        Some(Some(name)) if !name.is_empty() => {
+            Some(Variable::named(name).ok_or("there are too many runtime variables")?)
+        }
+        Some(_) => return Err("`key_fraction_range_rv` must be the name of a variable"),
+    };
     let [first_hash, last_hash] = ends.map(|end| (end * f64::from(u32::MAX)) as u32);
     let rule = Shadow {
         first_hash,
         last_hash,
         per_million,
+        variable,
     };
     Ok((rule, range))
 }

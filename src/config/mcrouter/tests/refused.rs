@@ -43,7 +43,6 @@ fn parameters_that_would_change_something_are_refused() {
     for (route, why) in [
         (r#"{"type": "PoolRoute", "pool": "A", "shadows": [{"target": "PoolRoute|B", "index_range": [0, 1]}]}"#.to_owned(), "a shadow of some of a pool's servers"),
         (r#"{"type": "PoolRoute", "pool": "A", "shadows": [{"target": "PoolRoute|B", "keys_to_shadow": ["a"]}]}"#.to_owned(), "`keys_to_shadow`"),
-        (r#"{"type": "PoolRoute", "pool": "A", "shadows": [{"target": "PoolRoute|B", "key_fraction_range_rv": "a"}]}"#.to_owned(), "`key_fraction_range_rv`"),
         (r#"{"type": "PoolRoute", "pool": "A", "shadows": 5}"#.to_owned(), "`shadows` must be a list"),
         (r#"{"type": "PoolRoute", "pool": "A", "max_outstanding": 5}"#.to_owned(), "`max_outstanding`"),
         (r#"{"type": "PoolRoute", "pool": "A", "rates": {"gets_rate": 1e7}}"#.to_owned(), "`gets_rate`"),
