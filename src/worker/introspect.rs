@@ -30,7 +30,7 @@ impl Core {
                 .get(pool)
                 .and_then(|all| all.get(server));
             let known = id.and_then(|id| destinations.get(*id as usize));
-            known.is_some_and(|one| one.as_ref().is_some_and(|one| one.health.is_down()))
+            known.is_some_and(|one| one.as_ref().is_some_and(|one| one.down))
         };
         let view = View {
             config,
