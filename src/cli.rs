@@ -13,6 +13,7 @@ mod health;
 pub mod mcrouter;
 mod members;
 mod plan;
+mod replay;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -30,6 +31,7 @@ pub use explain::explain;
 pub use health::health;
 pub use members::members;
 pub use plan::plan;
+pub use replay::{ReplayArgs, run as replay};
 
 /// One memcached endpoint in front of many memcached servers.
 #[derive(Debug, Parser)]
@@ -77,6 +79,8 @@ pub enum Command {
     /// Run as mcrouter: its command line, its configuration
     #[command(disable_help_flag = true)]
     Mcrouter(McrouterArgs),
+    /// Deliver deletions that were written down while servers were down
+    Replay(ReplayArgs),
     /// Drive a memcached endpoint and measure it
     Bench(Box<crate::bench::Args>),
     /// Print completions for a shell

@@ -50,9 +50,14 @@
 //! for a while. A change becomes a new snapshot; workers swap it between turns, destinations that stay keep their
 //! connections. Who is up is not its business: the workers find that out together ([`upstream::tko`]).
 //!
+//! # What outlives the process
+//! Nothing but deletions that could not be done: [`spool`] writes them to files, by a thread of its own, and has them delivered
+//! when their servers are back. A worker lists what is to be written and is told when it is.
+//!
 //! # Directions
 //! `main → cli → app → {admin, worker, discovery, config}`; `discovery → {config, hash}`; `worker → {client, route, upstream} → {protocol, hash,
 //! stats}`; `route::compile → {config, hash}`. `introspect` answers in mcrouter's words: it reads `config`, `route` and `stats`. `embedded` (the demo's cache servers) and `bench` (the load
+//! stats}`; `route::compile → {config, hash, spool}`; `worker → spool → config`. `embedded` (the demo's cache servers) and `bench` (the load
 //! generator) stand beside and use `protocol` only.
 
 pub mod admin;
@@ -69,6 +74,7 @@ mod listening;
 pub mod log;
 pub mod protocol;
 pub mod route;
+pub mod spool;
 pub mod stats;
 pub mod upstream;
 pub mod worker;
@@ -81,6 +87,8 @@ pub mod docs {
     pub mod metrics {}
     #[doc = include_str!("docs/rollouts.md")]
     pub mod rollouts {}
+    #[doc = include_str!("docs/spool.md")]
+    pub mod spool {}
     #[doc = include_str!("docs/mcrouter.md")]
     pub mod mcrouter {}
     #[doc = include_str!("docs/differences.md")]

@@ -28,6 +28,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Members(args) => cli::members(&args, &mut out, &mut err),
         Command::Plan(args) => cli::plan(&args, &mut out, &mut err),
         Command::Health(args) => cli::health(&args, &mut out, &mut err),
+        Command::Replay(args) => cli::replay(&args, &mut out, &mut err),
         Command::Bench(args) => {
             bench::run(*args).map_err(|error| Failure::Runtime(error.to_string()))
         }

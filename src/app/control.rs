@@ -18,6 +18,7 @@ use crate::config::{self, Attempt, Config, FileRead, Listen, LoadError, Origin, 
 use crate::discovery::dns::Dns;
 use crate::introspect::{self, Instance};
 use crate::log::{self, LogHandle};
+use crate::spool::daemon::Daemon;
 use crate::stats::beat;
 use crate::worker::accept::accept;
 
@@ -149,9 +150,20 @@ struct Reloader {
     followers: Arc<Followers>,
     log: LogHandle,
     config: Mutex<Config>,
+    /// Delivers what is in the spool.
+    replay: Mutex<Option<Daemon>>,
 }
 
 impl Reloader {
+    /// Has what is in the spool delivered, unless that goes on already.
+    fn replay(&self) -> Result<(), AppError> {
+        let mut replay = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
+        if replay.is_none() {
+            *replay = self.running.replay()?;
+        }
+        Ok(())
+    }
+
     /// Reads the configuration again.
     fn reload(&self) -> Result<String, String> {
         let Attempt { outcome, files } = self.supply.origin.read();
@@ -189,6 +201,7 @@ impl Reloader {
                 self.supply.apply(&mut config);
                 let config = fit_to_file_limit(config);
                 self.running.apply(&config).map_err(|e| e.to_string())?;
+                self.replay().map_err(|e| e.to_string())?;
                 self.followers.follow(&config);
                 Ok((config, warnings))
             });
@@ -218,6 +231,10 @@ impl Reloader {
                     ("listen", current.listen != config.listen),
                     ("workers", current.workers != config.workers),
                     ("admin", current.admin != config.admin),
+                    (
+                        "spool",
+                        current.spool.is_some() && current.spool != config.spool,
+                    ),
                     ("log.format", current.log.format != config.log.format),
                     ("dns.servers", current.dns.servers != config.dns.servers),
                     ("dns.search", current.dns.search != config.dns.search),
@@ -298,6 +315,7 @@ async fn serve_on(
             followers: Arc::clone(&followers),
             log: log.clone(),
             config: Mutex::new(config.clone()),
+            replay: Mutex::default(),
         })
     });
     let mut waiting_admin = JoinSet::new();
@@ -319,6 +337,11 @@ async fn serve_on(
         _ = terminate.recv() => true,
         _ = interrupt.recv() => true,
     };
+    // Not before servers are known: lines are for servers.
+    let _replay = match &reloader {
+        Some(reloader) => reloader.replay().map(|()| None),
+        None => running.replay(),
+    }?;
     let stop = Arc::new(Notify::new());
     let mut accepting = JoinSet::new();
     for listener in listeners {
@@ -402,6 +425,9 @@ async fn serve_on(
         _ = terminate.recv() => Ended::Cut,
         _ = interrupt.recv() => Ended::Cut,
     };
+    if let Some(spool) = running.spool.get() {
+        spool.close();
+    }
     match ended {
         Ended::Drained => tracing::info!("done"),
         Ended::Cut => tracing::warn!(

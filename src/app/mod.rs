@@ -11,11 +11,12 @@ mod follow;
 mod listen;
 pub mod members;
 mod names;
+mod spooling;
 
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,7 @@ use names::Resolved;
 use crate::config::{Config, Server};
 use crate::hash::{PlacementError, Selector};
 use crate::route::compile::{PoolSnapshot, Role, Snapshot};
+use crate::spool::Spool;
 use crate::stats::metrics::State;
 use crate::stats::report::{Registry, Reporter};
 use crate::stats::servers::Sum;
@@ -88,6 +90,7 @@ pub struct Running {
     current: Mutex<Current>,
     phase: AtomicU8,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    spool: Arc<OnceLock<Arc<Spool>>>,
 }
 
 impl Running {
@@ -122,7 +125,9 @@ impl Running {
             current: Mutex::new(current),
             phase: AtomicU8::new(Phase::Starting as u8),
             threads: Mutex::default(),
+            spool: Arc::default(),
         });
+        running.open_spool(config)?;
         running.report_rings(&snapshot);
         for (index, inbox) in inboxes.into_iter().enumerate() {
             let for_thread = Arc::clone(&running);
@@ -170,6 +175,7 @@ impl Running {
                     .build()?;
                 runtime.block_on(async {
                     let driver = Driver::new(core, inbox, outbox, load);
+                    let driver = driver.with_spool(Arc::clone(&self.spool));
                     tokio::spawn(driver.run()).await
                 })?;
                 Ok::<(), io::Error>(())
@@ -215,8 +221,10 @@ impl Running {
     /// Routes by a new configuration from now on. Listeners and the number of workers stay as they are.
     ///
     /// # Errors
-    /// [`AppError::Placement`]; then nothing has changed.
+    /// [`AppError::Placement`], or no thread can be started for a spool; then nothing has changed.
     pub fn apply(&self, config: &Config) -> Result<(), AppError> {
+        // Before anything is written there.
+        self.open_spool(config)?;
         let mut current = self.current();
         let next = current.with_config(config);
         self.replace(&mut current, next)?;

@@ -242,6 +242,11 @@ fn pool(text: &mut String, config: &Config, pool: &Pool) {
     if let Some(on_return) = pool.on_return {
         let _ = writeln!(text, "  {}", on_return.describe());
     }
+    if pool.spool.is_some() {
+        text.push_str(
+            "  deletions that fail are written down, and done when the server is back (spool)\n",
+        );
+    }
     let each = plural(pool.connections, "connection");
     let coalesce = if pool.coalesce {
         "gets are"

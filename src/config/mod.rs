@@ -29,7 +29,9 @@ mod read;
 mod render;
 mod routes;
 pub mod schema;
+mod spool;
 mod tko;
+
 mod toml;
 mod units;
 pub mod vars;
@@ -52,6 +54,7 @@ pub(crate) use keys_show::numbered;
 pub use many::{Failover, Limit, Rule, Shadow, Verdict, Verdicts};
 pub use ordinals::{MAX_ORDINALS, Ordinals, OrdinalsError, is_host_name};
 pub use origin::{Attempt, FileRead, LoadError, Origin, load, parse_any};
+pub use spool::{Fsync, Spool, SpoolFormat, UnknownServers};
 pub use tko::{FailOpen, Share, Tko};
 pub use units::{parse_duration, parse_size, show_duration, show_size};
 
@@ -74,6 +77,8 @@ pub struct Config {
     pub log: Log,
     /// The admin port, if there is one.
     pub admin: Option<Admin>,
+    /// Where deletions are written down that could not be done. There is one if a pool has [`Pool::spool`].
+    pub spool: Option<Spool>,
     /// Whom to ask for the names of pools that discover their servers.
     pub dns: Dns,
     /// Whether `flush_all` is passed on, to every server of every pool; otherwise it is refused.
@@ -126,6 +131,8 @@ pub struct Pool {
     pub gutter: Option<Gutter>,
     /// What becomes of what a server had before it was out of reach; `None`: as [`Pool::returns`] says.
     pub on_return: Option<OnReturn>,
+    /// Whether deletions that fail are written down ([`Config::spool`]), and what the lines call the pool.
+    pub spool: Option<String>,
     /// When a server is taken out, and when it is tried again.
     pub tko: Tko,
     /// How much may wait for one connection.
@@ -319,6 +326,7 @@ impl Config {
             limits: Limits::default(),
             log: Log::default(),
             admin: None,
+            spool: None,
             dns: Dns::default(),
             flush_all: false,
             miss_on_get_errors: true,
@@ -357,6 +365,7 @@ impl Pool {
             on_failure: None,
             gutter: None,
             on_return: None,
+            spool: None,
             tko: Tko::default(),
             queue: Queue::default(),
         }

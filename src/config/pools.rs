@@ -108,7 +108,7 @@ pub(super) fn pools(report: &mut Report<'_>, root: &Table<'_, '_>) -> Option<Poo
     let mut wishes = Vec::new();
     for entry in list {
         let good = pool_name(report, &entry);
-        let pool = pool(report, &entry, &mut wishes).filter(|_| good);
+        let pool = pool(report, root, &entry, &mut wishes).filter(|_| good);
         pools.names.push((entry.key.to_owned(), entry.key_span));
         pools.pools.push(pool);
     }
@@ -216,7 +216,12 @@ fn pool_name(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> bool {
     false
 }
 
-fn pool(report: &mut Report<'_>, entry: &Entry<'_, '_>, wishes: &mut Vec<Wish>) -> Option<Pool> {
+fn pool(
+    report: &mut Report<'_>,
+    root: &Table<'_, '_>,
+    entry: &Entry<'_, '_>,
+    wishes: &mut Vec<Wish>,
+) -> Option<Pool> {
     if !matches!(entry.value, DeValue::Table(_)) {
         let error = entry.wrong_kind(report, "a table");
         if schema::POOL.key(entry.key).is_some() {
@@ -289,6 +294,7 @@ fn pool(report: &mut Report<'_>, entry: &Entry<'_, '_>, wishes: &mut Vec<Wish>) 
     // Where they are found, nobody knows how many.
     let count = servers.as_ref().map(Vec::len).filter(|count| *count > 0);
     pool.tko = tko::read(report, &table, count);
+    pool.spool = super::spool::of_pool(report, root, &table, entry.key);
     pool.queue = queue(report, &table);
     let placement = placement?;
     let placed = placement::check(

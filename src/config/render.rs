@@ -70,6 +70,10 @@ pub(super) fn config(config: &Config) -> String {
     }
     line(&mut text, "min_ttl", quoted(&show_duration(dns.min_ttl)));
     line(&mut text, "max_ttl", quoted(&show_duration(dns.max_ttl)));
+    if let Some(spool) = &config.spool {
+        text.push_str("\n[spool]\n");
+        super::spool::render(spool, quoted, |key, value| line(&mut text, key, value));
+    }
     if let Some(admin) = &config.admin {
         text.push_str("\n[admin]\n");
         line(&mut text, "listen", list(admin.listen.iter().map(listener)));
@@ -126,6 +130,10 @@ fn pool(text: &mut String, pool: &Pool, all: &[Pool]) {
     }
     if let Some(on_return) = pool.on_return {
         line(text, "on_return", quoted(on_return.name()));
+    }
+    if let Some(name) = &pool.spool {
+        line(text, "spool", true);
+        line(text, "spool_name", quoted(name));
     }
     line(text, "tko.after", pool.tko.after);
     line(

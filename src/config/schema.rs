@@ -170,6 +170,12 @@ pub const ROOT: Section = Section {
             "see there",
             "Whom to ask for names that `discover` gives, and how often.",
         ),
+        key(
+            "spool",
+            "table",
+            "none",
+            "Where deletions are written down that could not be done; which pools write there, `spool` in a pool says.",
+        ),
         key("log", "table", "see there", "What is logged and how."),
         key(
             "admin",
@@ -336,6 +342,18 @@ pub const POOL: Section = Section {
             "\"trust\", \"replay\" or \"cold\"",
             "as the pool needs it",
             "What becomes of what a server still has when it comes back after it could not be reached for a while. `trust`: it is given out again. `replay`: whatever could not be updated meanwhile is deleted there first. `cold`: all of it is deleted (`flush_all`), unless the server has been restarted. By default `replay` where updates may be done elsewhere meanwhile (`on_failure = \"next\"`, `gutter`, `warm_scaling`, a failover route), else `trust`.",
+        ),
+        key(
+            "spool",
+            "true or false",
+            "false",
+            "Write a deletion that fails to the spool (`[spool]`), answer `NOT_FOUND`, and do it when the server is back. Routes around the pool see a deletion that found nothing: they do not go on to other pools with it.",
+        ),
+        key(
+            "spool_name",
+            "text",
+            "the pool's name",
+            "What lines of the format `v2` call the pool; with `spool` only.",
         ),
         key(
             "tko",
@@ -741,6 +759,92 @@ pub const LIMITS: Section = Section {
     ],
 };
 
+/// The spool.
+pub const SPOOL: Section = Section {
+    heading: "[spool]",
+    within: "in `spool`",
+    keys: &[
+        key(
+            "dir",
+            "path",
+            "required",
+            "The directory of the files, such as `\"/var/spool/ringroad\"`. A change of anything in this table needs a restart; the table itself may be added at any time.",
+        ),
+        key(
+            "create_dir",
+            "true or false",
+            "true",
+            "Make the directory if it is not there.",
+        ),
+        key(
+            "format",
+            "\"v1\" or \"v2\"",
+            "\"v1\"",
+            "The form of a line: mcrouter's `AS1.0` or its `AS2.0`. Both are read.",
+        ),
+        key(
+            "fsync",
+            "\"never\", \"each\" or \"interval\"",
+            "\"interval\"",
+            "When a deletion is answered, and what a loss of power takes with it. `each`: when its line is on the disk; nothing is lost. `interval`: when the system has it, which writes it to the disk after `fsync_interval` at most; so much may be lost. `never`: when the system has it, which writes it when it likes. A process that is killed loses nothing.",
+        ),
+        key(
+            "fsync_interval",
+            "duration from 1ms to 1h",
+            "\"1s\"",
+            "See `fsync`.",
+        ),
+        key(
+            "max_bytes",
+            "size from 1MiB to 65536GiB",
+            "\"1GiB\"",
+            "The most that all files together hold. At the bound the oldest file is removed, delivered or not.",
+        ),
+        key(
+            "replay",
+            "true or false",
+            "true",
+            "Deliver what is spooled when the server is back. Without it `ringroad replay` does that when it is called.",
+        ),
+        key(
+            "replay_rate",
+            "0 to 1000000000",
+            "10000",
+            "How many deletions are delivered in a second, at most; 0 is for no bound.",
+        ),
+        key(
+            "unknown_servers",
+            "\"keep\" or \"drop\"",
+            "\"keep\"",
+            "What becomes of deletions for servers that no pool has (any more): they stay in their files, or count as delivered. Both is said in the log.",
+        ),
+        key(
+            "service_name",
+            "text",
+            "\"ringroad\"",
+            "A part of the names of files, and of lines of the format `v2`.",
+        ),
+        key(
+            "router_name",
+            "text",
+            "\"0\"",
+            "A part of the names of files.",
+        ),
+        key(
+            "region",
+            "text",
+            "\"\"",
+            "A part of lines of the format `v2`.",
+        ),
+        key(
+            "flavor",
+            "text",
+            "\"unknown\"",
+            "A part of lines of the format `v2`.",
+        ),
+    ],
+};
+
 /// Logging.
 pub const LOG: Section = Section {
     heading: "[log]",
@@ -808,6 +912,7 @@ pub const SECTIONS: &[Section] = &[
     ROUTE_SHARD_SPLIT,
     ROUTE_SHARD,
     LIMITS,
+    SPOOL,
     LOG,
     ADMIN,
 ];

@@ -12,6 +12,7 @@ use super::diagnostics::{Errors, Report, Warning, quoted};
 use super::discover;
 use super::pools::{self, Pools};
 use super::read::{Entry, Table, whole};
+use super::spool;
 use super::{
     Admin, Config, DEFAULT_LISTEN, Limits, Listen, Log, LogFormat, MAX_FILE, Route, compat, routes,
     schema,
@@ -77,6 +78,7 @@ fn root(report: &mut Report<'_>, document: &DeTable<'_>) -> Option<Config> {
     let table = Table::open(report, &schema::ROOT, document, 0..0);
     let listen = listeners(report, &table);
     let admin = admin(report, &table, &listen);
+    let spool = spool::read(report, &table);
     let pools = pools::pools(report, &table);
     let route = pools
         .as_ref()
@@ -126,14 +128,17 @@ fn root(report: &mut Report<'_>, document: &DeTable<'_>) -> Option<Config> {
     }
     let log = log(report, &table);
     let dns = discover::dns(report, &table);
+    let pools = pools?.into_checked()?;
+    spool::warn_of_unused(report, &table, &pools);
     Some(Config {
         listen: listen.into_iter().map(|(listen, _)| listen).collect(),
         workers,
-        pools: pools?.into_checked()?,
+        pools,
         route: route?,
         limits,
         log,
         admin,
+        spool,
         dns,
         flush_all,
         miss_on_get_errors,

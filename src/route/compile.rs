@@ -3,6 +3,7 @@
 //! A [`Snapshot`] is immutable and shared by all workers; a reload makes a new one and requests that are
 //! under way finish on the old one.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::upstream::tko::Bounds;
 use super::moved::{Handover, MovedKeys};
 use super::tree::{Node, NodeId, Reason, Reasons, Tree};
 use super::{choose, introspect, keys};
+use crate::spool::Place;
 
 /// Everything a worker needs to route requests.
 #[derive(Debug)]
@@ -62,6 +64,8 @@ pub struct PoolSnapshot {
     pub coalesce: bool,
     /// Whether the servers see keys with their routing prefixes.
     pub keeps_prefix: bool,
+    /// What lines of the spool call the servers, in their order; none unless deletions are written there.
+    pub places: Vec<Place>,
 }
 
 /// What a pool stands for.
@@ -184,6 +188,7 @@ impl Snapshot {
                         .collect(),
                     coalesce: pool.coalesce,
                     keeps_prefix: pool.keep_routing_prefix,
+                    places: places(pool),
                 })
             })
             .collect::<Result<_, _>>()?;
@@ -191,6 +196,7 @@ impl Snapshot {
             config,
             moving: moving(config, previous)?,
             successors: BTreeMap::new(),
+            copies: Cell::new(false),
         };
         for (index, pool) in config.pools.iter().enumerate() {
             leaves
@@ -325,6 +331,7 @@ fn successors(index: usize, pool: &Pool, pools: &mut Vec<PoolSnapshot>) -> Range
                 servers: Vec::new(),
                 coalesce: pool.coalesce,
                 keeps_prefix: pool.keep_routing_prefix,
+                places: Vec::new(),
             });
         }
     }
@@ -338,6 +345,8 @@ struct Leaves<'c> {
     moving: BTreeMap<usize, Vec<Moving>>,
     /// Where a pool's keys go on.
     successors: BTreeMap<usize, Range<u32>>,
+    /// What is added now is for copies of requests, whose deletions are not written down.
+    copies: Cell<bool>,
 }
 
 /// Nothing has been sent, or nothing that matters: a get may go elsewhere when its connection breaks, an update
@@ -350,9 +359,20 @@ const DOWN: (Reasons, Reasons) = {
 impl Leaves<'_> {
     /// Adds a pool with where its keys go when it fails. No gutter leads back to its pool.
     fn add(&self, pool: usize, nodes: &mut Vec<Node>) -> NodeId {
-        let mut children = vec![self.add_alone(pool, nodes)];
-        for successor in self.successors.get(&pool).cloned().into_iter().flatten() {
-            children.push(push(Node::Pool(successor), nodes));
+        let successors = self.successors.get(&pool).cloned().unwrap_or_default();
+        let last = successors
+            .end
+            .checked_sub(1)
+            .filter(|_| !successors.is_empty());
+        // What the next servers may have is deleted there, too.
+        let passes_on = |is_last| match is_last {
+            true => Reasons::NONE,
+            false => DOWN.1,
+        };
+        let mut children = vec![self.add_alone(pool, passes_on(last.is_none()), nodes)];
+        for successor in successors {
+            let passes_on = passes_on(last == Some(successor));
+            children.push(push(self.leaf(pool, successor, passes_on), nodes));
         }
         let gutter = self.config.pools.get(pool).and_then(|pool| pool.gutter);
         if let Some(Gutter { pool, exptime }) = gutter {
@@ -373,10 +393,27 @@ impl Leaves<'_> {
         }
     }
 
+    /// The pool of this number, which the settings of `pool` are for.
+    fn leaf(&self, pool: usize, number: u32, passes_on: Reasons) -> Node {
+        let spool = self
+            .config
+            .pools
+            .get(pool)
+            .and_then(|pool| pool.spool.as_ref());
+        match spool.filter(|_| !self.copies.get()) {
+            Some(name) => Node::Spool {
+                pool: number,
+                name: name.as_str().into(),
+                passes_on,
+            },
+            None => Node::Pool(number),
+        }
+    }
+
     /// A pool that has changed several times has a node for each, the oldest next to it: so nothing is ever copied to
     /// where it would be looked for no longer than until the next change is over.
-    fn add_alone(&self, pool: usize, nodes: &mut Vec<Node>) -> NodeId {
-        let mut new = push(Node::Pool(pool as u32), nodes);
+    fn add_alone(&self, pool: usize, passes_on: Reasons, nodes: &mut Vec<Node>) -> NodeId {
+        let mut new = push(self.leaf(pool, pool as u32, passes_on), nodes);
         for (old, keys) in self.moving.get(&pool).into_iter().flatten() {
             let old = push(Node::Pool(*old), nodes);
             let keys = keys.clone();
@@ -384,6 +421,13 @@ impl Leaves<'_> {
         }
         new
     }
+}
+
+fn places(pool: &Pool) -> Vec<Place> {
+    let servers = pool.servers.iter().filter(|_| pool.spool.is_some());
+    servers
+        .map(|server| Place::of(&server.name, &server.addr))
+        .collect()
 }
 
 fn push(node: Node, nodes: &mut Vec<Node>) -> NodeId {
@@ -474,11 +518,18 @@ fn add(route: &Route, leaves: &Leaves<'_>, nodes: &mut Vec<Node>) -> NodeId {
             batch: (*batch_size).max(1),
             hide_flag: *hide_reply_flag,
         },
-        Route::Many { rule, children } => many(
-            *rule,
-            children.iter().map(|child| add(child, nodes)).collect(),
-            nodes,
-        ),
+        Route::Many { rule, children } => {
+            let children = children.iter().enumerate().map(|(index, child)| {
+                let below_copies = leaves.copies.get();
+                let is_copy = matches!(rule, Rule::Shadow(_)) && index > 0;
+                leaves.copies.set(below_copies || is_copy);
+                let child = add(child, nodes);
+                leaves.copies.set(below_copies);
+                child
+            });
+            let children = children.collect();
+            many(*rule, children, nodes)
+        }
     };
     push(node, nodes)
 }
@@ -577,6 +628,38 @@ mod tests {
             let want = (1..=successors).map(|nth| Role::Successor { of: 0, nth });
             assert!(roles.eq(want));
         }
+    }
+
+    #[test]
+    fn deletions_are_written_down_in_pools_that_say_so_but_not_for_copies() {
+        let text = "route = { type = \"shadow\", children = [\"a\", { type = \"all-sync\", children = [\"a\", \"b\"] }] }
+            [spool]\ndir = \"/x\"
+            [pools.a]\nservers = [\"a:1\", \"b:1\"]\nspool = true
+            [pools.b]\nservers = [\"c:1\"]";
+        let snapshot = compiled(text);
+        let spool = |pool, name: &str, passes_on| Node::Spool {
+            pool,
+            name: name.into(),
+            passes_on,
+        };
+        let node = |id| snapshot.tree.node(id).unwrap();
+        assert_eq!(*node(0), spool(0, "a", Reasons::NONE));
+        assert_eq!((node(1), node(2)), (&Node::Pool(0), &Node::Pool(1)));
+        let places: Vec<String> = snapshot.pools[0]
+            .places
+            .iter()
+            .map(Place::to_string)
+            .collect();
+        assert_eq!(places, ["a:1", "b:1"]);
+        assert!(snapshot.pools[1].places.is_empty());
+        // Where the next servers take over, what they have is deleted, too.
+        let text = "[spool]\ndir = \"/x\"\n[pools.a]\nservers = [\"a:1\", \"b:1\"]\nspool = true\nspool_name = \"n\"\non_failure = \"next\"";
+        let snapshot = compiled(text);
+        assert_eq!(*snapshot.tree.node(0).unwrap(), spool(0, "n", DOWN.1));
+        assert_eq!(
+            *snapshot.tree.node(1).unwrap(),
+            spool(1, "n", Reasons::NONE)
+        );
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub enum Next {
     Answer,
     /// This was the answer, and the item is to be copied.
     AnswerAndCopy(CopyTo),
+    /// This deletion is to be written down by this node; how that ends is the next outcome.
+    Spool(NodeId),
     /// The previous server of a key that has moved is to be asked, by this node; how that ends is the next outcome.
     Fetch(NodeId),
     /// This was the metadata of a value whose parts this node is to put together; how that ends is the next
@@ -170,7 +172,7 @@ impl Plan {
     fn descend(&mut self, tree: &Tree, node: NodeId, key: &[u8], sort: Sort) -> Option<Target> {
         let mut at = node;
         loop {
-            match tree.resolve_from(at, key) {
+            match tree.resolve_for(self.operation, at, key) {
                 Step::Pool(pool) => return Some(Target::Pool(pool)),
                 Step::Nowhere => return None,
                 Step::Decide(node) => {
@@ -196,6 +198,10 @@ impl Plan {
                         }
                         (Node::Limit(limit), _) => (limit.way(self.operation, self.now), false),
                         (Node::Own(_), _) => return Some(Target::Own(node)),
+                        (Node::Spool { pool, .. }, _) => {
+                            self.levels.push(Level { node, child: 0 });
+                            return Some(Target::Pool(*pool));
+                        }
                         (Node::Moving { .. }, Sort::Update { .. }) => {
                             return Some(Target::Move(node));
                         }
@@ -267,6 +273,9 @@ impl Plan {
                     }
                     _ => None,
                 },
+                Some(Node::Spool { .. }) if matches!(outcome, Outcome::Failed(_)) => {
+                    return Next::Spool(level.node);
+                }
                 Some(Node::Moving { .. }) if outcome == Outcome::Miss => {
                     return Next::Fetch(level.node);
                 }

@@ -12,6 +12,7 @@ use super::many::Memory;
 use super::moved::MovedKeys;
 use super::rate::Limit;
 use crate::config::Rule;
+use crate::protocol::operation::Operation;
 
 /// A node's place in the tree.
 pub type NodeId = u32;
@@ -59,6 +60,16 @@ pub enum Reason {
 pub enum Node {
     /// The pool of this number.
     Pool(u32),
+    /// A pool whose deletions are written down when they fail. For all else it is the pool.
+    Spool {
+        /// The number of the pool.
+        pool: u32,
+        /// What the lines call it.
+        name: Arc<str>,
+        /// With these failures the deletion goes on to where the route leads then; with the others, and where it is
+        /// empty, it counts as done.
+        passes_on: Reasons,
+    },
     /// By the beginning of the key; longest prefix first.
     Prefix {
         /// Prefixes by falling length, and where their keys go.
@@ -170,6 +181,7 @@ pub struct Tree {
     nodes: Vec<Node>,
     root: NodeId,
     splits: bool,
+    spools: bool,
 }
 
 impl Tree {
@@ -179,16 +191,24 @@ impl Tree {
         let splits = nodes
             .iter()
             .any(|node| matches!(node, Node::BigValue { .. }));
+        let spools = nodes.iter().any(|node| matches!(node, Node::Spool { .. }));
         Tree {
             nodes,
             root,
             splits,
+            spools,
         }
     }
 
     /// Whether there is a node that stores values in parts.
     pub fn splits(&self) -> bool {
         self.splits
+    }
+
+    /// Whether there is a node that writes deletions down.
+    #[inline]
+    pub fn spools(&self) -> bool {
+        self.spools
     }
 
     /// Its limits of rates begin, unless they have begun; `now` in microseconds since the process did.
@@ -226,10 +246,30 @@ impl Tree {
 
     /// Where a key goes from a node on.
     #[inline]
-    pub fn resolve_from(&self, mut id: NodeId, key: &[u8]) -> Step {
+    pub fn resolve_from(&self, id: NodeId, key: &[u8]) -> Step {
+        self.walk::<false>(id, key)
+    }
+
+    /// Where a deletion goes.
+    pub fn resolve_deletion(&self, key: &[u8]) -> Step {
+        self.walk::<true>(self.root, key)
+    }
+
+    /// Where a request that does this goes from a node on.
+    #[inline]
+    pub fn resolve_for(&self, operation: Operation, id: NodeId, key: &[u8]) -> Step {
+        match operation == Operation::Delete && self.spools {
+            true => self.walk::<true>(id, key),
+            false => self.walk::<false>(id, key),
+        }
+    }
+
+    #[inline]
+    fn walk<const DELETES: bool>(&self, mut id: NodeId, key: &[u8]) -> Step {
         loop {
             match self.nodes.get(id as usize) {
                 Some(Node::Pool(pool)) => return Step::Pool(*pool),
+                Some(Node::Spool { pool, .. }) if !DELETES => return Step::Pool(*pool),
                 Some(Node::Prefix { prefixes, default }) => {
                     id = longest(prefixes, *default, key);
                 }
@@ -295,5 +335,28 @@ mod tests {
         assert_eq!(tree.resolve(b"user:x1"), Step::Pool(1));
         assert_eq!(tree.resolve(b"user:1"), Step::Pool(0));
         assert_eq!(tree.resolve(b"other"), Step::Pool(2));
+    }
+
+    #[test]
+    fn only_deletions_see_the_spool() {
+        let spool = Node::Spool {
+            pool: 3,
+            name: "p".into(),
+            passes_on: Reasons::NONE,
+        };
+        let tree = Tree::new(vec![
+            spool,
+            Node::Prefix {
+                prefixes: Vec::new(),
+                default: 0,
+            },
+        ]);
+        assert_eq!(tree.resolve(b"k"), Step::Pool(3));
+        assert_eq!(tree.resolve_deletion(b"k"), Step::Decide(0));
+        assert_eq!(tree.resolve_for(Operation::Touch, 1, b"k"), Step::Pool(3));
+        assert_eq!(
+            tree.resolve_for(Operation::Delete, 1, b"k"),
+            Step::Decide(0)
+        );
     }
 }

@@ -13,6 +13,7 @@ use super::prometheus::Kind::{Counter, Gauge, Histogram};
 use super::prometheus::{Kind, Page};
 use super::report::{Pool, Registry};
 use super::servers::{Id, Sum};
+use crate::spool::Figures;
 
 /// What the registry does not know itself.
 #[derive(Clone, Copy, Debug)]
@@ -270,6 +271,10 @@ impl Registry {
         let mut page = Page::default();
         self.process_metrics(&mut page, state);
         self.client_metrics(&mut page);
+        if let Some(spool) = self.spool.get() {
+            spool.look();
+            spool_metrics(&mut page, spool);
+        }
         let pools = self.pools();
         pool_metrics(&mut page, &pools);
         drop(pools);
@@ -466,6 +471,68 @@ impl Registry {
     }
 }
 
+fn spool_metrics(page: &mut Page, spool: &Figures) {
+    page.single(
+        Counter,
+        "ringroad_spool_deletes_total",
+        "Deletions that failed and were written to the spool; only with a spool, as all of these.",
+        spool.spooled.get(),
+    );
+    let mut failed = page.metric(
+        Counter,
+        "ringroad_spool_failures_total",
+        "Deletions that could not be written to the spool and were answered with their error: queue, too many waited; write, the directory or the disk.",
+    );
+    failed.sample(&[("reason", "queue")], spool.queue_full.get());
+    failed.sample(&[("reason", "write")], spool.write_failed.get());
+    for (kind, name, help, count) in [
+        (
+            Counter,
+            "ringroad_spool_dropped_total",
+            "Deletions that were removed undelivered with the oldest files, at the bound.",
+            &spool.dropped,
+        ),
+        (
+            Counter,
+            "ringroad_spool_replayed_total",
+            "Deletions of the spool that this process delivered.",
+            &spool.replayed,
+        ),
+        (
+            Counter,
+            "ringroad_spool_unreadable_total",
+            "Lines of the spool that are no deletions.",
+            &spool.unreadable,
+        ),
+        (
+            Gauge,
+            "ringroad_spool_bytes",
+            "Bytes of the spool's files.",
+            &spool.bytes,
+        ),
+        (
+            Gauge,
+            "ringroad_spool_files",
+            "How many files the spool has.",
+            &spool.files,
+        ),
+        (
+            Gauge,
+            "ringroad_spool_max_bytes",
+            "The most bytes that the spool's files may have (spool.max_bytes).",
+            &spool.max_bytes,
+        ),
+        (
+            Gauge,
+            "ringroad_spool_at_bound",
+            "1 while the spool is as full as it may be: the next file makes the oldest go.",
+            &spool.at_bound,
+        ),
+    ] {
+        page.single(kind, name, help, count.get());
+    }
+}
+
 fn pool_metrics(page: &mut Page, pools: &BTreeMap<String, Pool>) {
     let mut info = page.metric(Gauge, "ringroad_pool_info", "What a pool's placement was computed from, in short: keys go to the same servers where it is the same; always 1.");
     for (name, pool) in pools {
@@ -582,6 +649,7 @@ mod tests {
                 }),
             },
         );
+        registry.spool.get_or_init(Default::default).replayed.add(5);
         registry
     }
 
@@ -603,6 +671,7 @@ mod tests {
             "ringroad_config_reloads_total{result=\"failed\"} 1",
             "ringroad_config_last_reload_successful 0",
             "ringroad_pool_info{pool=\"p\",ring_digest=\"00000000000000ff\"} 1",
+            "ringroad_spool_replayed_total 5",
             "ringroad_pool_members{pool=\"p\",state=\"present\"} 2",
             "ringroad_pool_members{pool=\"p\",state=\"absent\"} 1",
             "ringroad_discovery_failures_total{pool=\"p\",kind=\"timeout\"} 1",

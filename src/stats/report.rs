@@ -17,6 +17,7 @@ pub use super::process::cpu_seconds;
 use super::servers::{Id, Servers, Sum};
 use crate::config::{Compat, ServerAddr};
 use crate::introspect::{Instance, View, commands, figures};
+use crate::spool::Figures;
 use crate::upstream::owed::{Debts, Owed};
 use crate::upstream::tko::Tkos;
 use crate::worker::core::{Local, Stats};
@@ -60,6 +61,8 @@ pub struct Registry {
     pub(super) tkos: Arc<Tkos>,
     /// What is known of the process besides figures.
     instance: OnceLock<Arc<Instance>>,
+    /// Of the spool, if there is one.
+    pub spool: OnceLock<Arc<Figures>>,
 }
 
 /// What is known of a pool besides its servers' figures.
@@ -134,6 +137,7 @@ impl Registry {
             debts: Debts::default(),
             tkos: Arc::default(),
             instance: OnceLock::new(),
+            spool: OnceLock::new(),
         }
     }
 

@@ -27,7 +27,9 @@ use crate::config::ServerAddr;
 use crate::introspect::View;
 use crate::protocol::request::{self, CloseReason, Parsed};
 use crate::route::compile::Snapshot;
+use crate::spool::Deletion;
 use crate::stats;
+use crate::upstream::conn::Ticket;
 use crate::upstream::owed::Owed;
 use crate::upstream::tko::{Bell, Tkos};
 
@@ -42,6 +44,8 @@ pub struct Todo {
     pub write: Vec<u32>,
     /// Clients that may be read again.
     pub read_clients: Vec<u32>,
+    /// Deletions to be written down; [`Core::spooled`] is to be told how that ended.
+    pub spool: Vec<(Ticket, Deletion)>,
 }
 
 /// A snapshot with this worker's destinations for each of its servers.

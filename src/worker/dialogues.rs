@@ -611,7 +611,7 @@ impl Core {
             let mut plan = Plan::of(ask.what.op().operation(), self.now);
             let target = match only {
                 Some(_) => None,
-                None => match tree.resolve_from(ask.from, key) {
+                None => match tree.resolve_for(ask.what.op().operation(), ask.from, key) {
                     Step::Nowhere => None,
                     Step::Pool(pool) => Some(Target::Pool(pool)),
                     Step::Decide(node) => plan.start(tree, node, key, sort),

@@ -285,7 +285,11 @@ impl Core {
             block,
             guard: b"",
         };
-        self.send(to, key, op);
+        if class == Class::Delete && self.routing.snapshot.tree.spools() {
+            self.send_deletion(to, key, op);
+        } else {
+            self.send(to, key, op);
+        }
         self.head = head;
     }
 
@@ -353,7 +357,11 @@ impl Core {
             block: meta.block,
             guard: &own,
         };
-        self.send(to, key, op);
+        if meta.command == MetaCommand::Delete && self.routing.snapshot.tree.spools() {
+            self.send_deletion(to, key, op);
+        } else {
+            self.send(to, key, op);
+        }
         self.head = head;
         self.guard = own;
     }
@@ -394,6 +402,17 @@ impl Core {
     /// Routes a command and queues it.
     pub(super) fn send(&mut self, to: Ticket, key: &[u8], op: Op<'_>) {
         match self.routing.snapshot.tree.resolve(key) {
+            Step::Pool(pool) => self.send_to_pool(pool, to, key, op),
+            Step::Decide(node) => self.send_framed(node, to, key, op),
+            Step::Nowhere => self.fail(to, ErrorKind::NoServer),
+        }
+    }
+
+    /// As [`Core::send`], for a deletion where some are written down.
+    #[cold]
+    #[inline(never)]
+    fn send_deletion(&mut self, to: Ticket, key: &[u8], op: Op<'_>) {
+        match self.routing.snapshot.tree.resolve_deletion(key) {
             Step::Pool(pool) => self.send_to_pool(pool, to, key, op),
             Step::Decide(node) => self.send_framed(node, to, key, op),
             Step::Nowhere => self.fail(to, ErrorKind::NoServer),

@@ -11,7 +11,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,9 @@ use super::ready::{Ready, SocketWaker, Token};
 use super::servers::ConnSocket;
 use super::socket::{Socket, Stream};
 use crate::route::compile::Snapshot;
+use crate::spool::{Confirm, Spool};
 use crate::stats::beat;
+use crate::upstream::conn::Ticket;
 
 /// Bytes read from a socket at a time.
 pub(super) const READ: usize = 64 * 1024;
@@ -41,6 +43,8 @@ pub enum Command {
     Apply(Arc<Snapshot>),
     /// Take leave of clients as they finish; the worker ends when none is left.
     Drain,
+    /// A deletion was written down, or could not be.
+    Spooled(Ticket, bool),
     /// A server's name was looked up, for the connection with this number and attempt.
     Resolved(u32, u64, io::Result<Vec<std::net::SocketAddr>>),
 }
@@ -73,6 +77,7 @@ pub struct Driver {
     inbox: mpsc::UnboundedReceiver<Command>,
     pub(super) outbox: mpsc::UnboundedSender<Command>,
     load: Arc<std::sync::atomic::AtomicUsize>,
+    spool: Arc<OnceLock<Arc<Spool>>>,
     timer: Pin<Box<Sleep>>,
     armed: u64,
     /// When the worker gives its next sign of life.
@@ -101,6 +106,7 @@ impl Driver {
             inbox,
             outbox,
             load,
+            spool: Arc::default(),
             timer: Box::pin(tokio::time::sleep(Duration::from_secs(86_400))),
             armed: u64::MAX,
             epoch: *EPOCH,
@@ -109,6 +115,31 @@ impl Driver {
         };
         driver.core.bell.hang(driver.waker(Token::Health));
         driver
+    }
+
+    /// Has it write down deletions there, once there is something. Until then none can be.
+    #[must_use]
+    pub fn with_spool(mut self, spool: Arc<OnceLock<Arc<Spool>>>) -> Driver {
+        self.spool = spool;
+        self
+    }
+
+    /// Has the deletions written down that are to be.
+    #[cold]
+    fn write_down(&mut self) {
+        for (to, deletion) in std::mem::take(&mut self.core.todo.spool) {
+            match self.spool.get() {
+                Some(spool) => {
+                    let outbox = self.outbox.clone();
+                    // If the worker has ended, so has everybody who waits.
+                    let confirm = Confirm::new(move |is_written| {
+                        let _ = outbox.send(Command::Spooled(to, is_written));
+                    });
+                    spool.submit(deletion, confirm);
+                }
+                None => self.core.spooled(to, false),
+            }
+        }
     }
 
     /// Runs until drained, or until the other end of the inbox is gone.
@@ -180,6 +211,9 @@ impl Driver {
     fn carry_out(&mut self) {
         loop {
             self.core.refill();
+            if !self.core.todo.spool.is_empty() {
+                self.write_down();
+            }
             for id in std::mem::take(&mut self.core.todo.close) {
                 if let Some(place) = self.conns.get_mut(id as usize)
                     && let Some(socket) = place.take()
@@ -212,6 +246,7 @@ impl Driver {
             }
             let todo = &self.core.todo;
             if todo.close.is_empty()
+                && todo.spool.is_empty()
                 && todo.connect.is_empty()
                 && todo.write.is_empty()
                 && self.core.replies.dirty.is_empty()
@@ -256,6 +291,7 @@ impl Driver {
                 }
                 self.core.drain();
             }
+            Command::Spooled(to, is_written) => self.core.spooled(to, is_written),
             Command::Resolved(id, attempt, addrs) => self.resolved(id, attempt, addrs),
         }
     }

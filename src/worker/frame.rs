@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::buf::Lent;
 use super::core::Routing;
+use super::dialogue::Answer;
 use super::dispatch::Op;
 use super::leases::with_token;
 use super::rekey::rewritten;
@@ -33,6 +34,8 @@ pub struct Frame {
     pub(super) added_flags: bool,
     /// What a dialogue answers for it is an item as a server had it.
     pub(super) fetched: bool,
+    /// A deletion that is being written down: by which node, and how it failed.
+    pub(super) spooling: Option<Box<(NodeId, Answer)>>,
     /// What arrives is too long for the metadata that its flags say it is: its first line. The rest is ignored.
     pub(super) ignored: Option<Box<[u8]>>,
 }
@@ -56,13 +59,15 @@ impl Frame {
             copying: None,
             added_flags: false,
             fetched: false,
+            spooling: None,
             ignored: None,
         }
     }
 
     /// Bytes of memory it holds.
     pub(super) fn held(&self) -> usize {
-        size_of::<Frame>() + self.copy.capacity() + self.retained.held()
+        let failure = self.spooling.as_ref().map_or(0, |one| one.1.held());
+        size_of::<Frame>() + self.copy.capacity() + self.retained.held() + failure
     }
 
     /// Whether it has come by a node that puts values together.

@@ -10,6 +10,7 @@ use super::core::{Core, Routing};
 use super::dialogue::Answer;
 use super::dialogues::{Dialogues, Missed, Parts};
 use super::frame::{Deletion, Frame};
+use super::undone::Undone;
 use crate::client::replies::Replies;
 use crate::protocol::error::ErrorKind;
 use crate::protocol::response::{self, Kind};
@@ -39,6 +40,8 @@ pub enum Later {
     Delete(Box<Deletion>),
     /// Ask the previous server of a key.
     Fetch(Box<Missed>),
+    /// Write a deletion down.
+    Spool(Box<Undone>),
     /// Look after a dialogue.
     Poll(u32),
 }
@@ -125,6 +128,8 @@ enum Decision {
     Join(NodeId, Option<CopyTo>),
     /// The key's previous server is to be asked by this node.
     Fetch(NodeId),
+    /// This node writes it down.
+    Spool(NodeId),
     /// The route goes on.
     GoesOn,
 }
@@ -155,7 +160,9 @@ impl Hub<'_> {
             if frame.sort != Sort::Get {
                 // Of a deletion there is something left to do, whoever has left.
                 let (tree, key) = (&frame.routing.snapshot.tree, frame.retained.key());
-                let _ = frame.plan.next(tree, key, frame.sort, outcome);
+                if let Next::Spool(node) = frame.plan.next(tree, key, frame.sort, outcome) {
+                    return Decision::Spool(node);
+                }
                 let node = frame.plan.take_passed_by();
                 let deletion = node.and_then(|node| frame.deletion(node));
                 self.later
@@ -193,7 +200,15 @@ impl Hub<'_> {
             }
             Next::Join(node, copy) => Decision::Join(node, copy),
             Next::Fetch(node) => Decision::Fetch(node),
+            Next::Spool(node) => Decision::Spool(node),
         }
+    }
+
+    /// A deletion has failed that is to be written down.
+    #[cold]
+    fn spool(&mut self, to: Ticket, node: NodeId, failure: Answer) {
+        let undone = Undone { to, node, failure };
+        self.later.push_back(Later::Spool(Box::new(undone)));
     }
 
     /// The value in the frame is complete: it is copied once the connection's replies are read.
@@ -270,7 +285,8 @@ impl Hub<'_> {
         outcome: Outcome,
     ) {
         match self.decide(to, outcome) {
-            Decision::GoesOn => {}
+            // Only what has failed is written down.
+            Decision::GoesOn | Decision::Spool(_) => {}
             Decision::Deliver(plain) => self.pass_reply(plain, kind, shown),
             Decision::DeliverAndCopy(plain) => {
                 if kind == ReplyKind::Value {
@@ -352,6 +368,7 @@ impl Hub<'_> {
             return self.failing().fail(to, kind);
         }
         match self.decide(to, Outcome::Failed(reason(kind))) {
+            Decision::Spool(node) => self.spool(to, node, Answer::Failed(kind)),
             Decision::GoesOn | Decision::Join(..) | Decision::Fetch(_) => {}
             Decision::Deliver(to) | Decision::DeliverAndCopy(to) => match to.dialogue() {
                 None => self.failing().fail(to, kind),
@@ -386,7 +403,7 @@ impl Hub<'_> {
         let to = match to.frame {
             Ticket::NO_FRAME => to,
             _ => match self.decide(to, outcome) {
-                Decision::GoesOn | Decision::Join(..) => return,
+                Decision::GoesOn | Decision::Join(..) | Decision::Spool(_) => return,
                 Decision::Fetch(node) => {
                     let miss = Answer::Line(Kind::MetaMiss, bytes);
                     self.later
@@ -480,6 +497,9 @@ impl Hub<'_> {
             return self.failing().error(to, line);
         }
         match self.decide(to, outcome) {
+            Decision::Spool(node) => {
+                self.spool(to, node, Answer::Error(line.to_vec(), outcome));
+            }
             Decision::GoesOn | Decision::Join(..) | Decision::Fetch(_) => {}
             Decision::Deliver(to) | Decision::DeliverAndCopy(to) => match to.dialogue() {
                 None => self.failing().error(to, line),
@@ -492,7 +512,7 @@ impl Hub<'_> {
     }
 }
 
-fn reason(kind: ErrorKind) -> Reason {
+pub(super) fn reason(kind: ErrorKind) -> Reason {
     match kind {
         ErrorKind::Timeout => Reason::Timeout,
         ErrorKind::ConnectFailed | ErrorKind::MarkedDown | ErrorKind::NoServer => Reason::Connect,
@@ -517,7 +537,10 @@ impl Sink for Hub<'_> {
                 self.later
                     .push_back(Later::Fetch(Box::new(Missed { to, node, miss })));
             }
-            Decision::GoesOn | Decision::Join(..) | Decision::DeliverAndCopy(_) => {}
+            Decision::GoesOn
+            | Decision::Join(..)
+            | Decision::Spool(_)
+            | Decision::DeliverAndCopy(_) => {}
         }
     }
 
@@ -629,6 +652,7 @@ impl Core {
                     Later::Delete(deletion) => self.delete_in_gutter(&deletion),
                     Later::Join(parts) => self.join_parts(*parts),
                     Later::Fetch(missed) => self.fetch_moved(*missed),
+                    Later::Spool(undone) => self.spool(*undone),
                     Later::Poll(id) => self.poll_dialogue(id),
                 }
             }

@@ -34,3 +34,4 @@ mod returns;
 mod servers;
 pub mod socket;
 mod ticks;
+mod undone;

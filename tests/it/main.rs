@@ -45,6 +45,7 @@ mod returns;
 mod rollout;
 mod routing;
 mod session;
+mod spool;
 mod stage;
 mod tko;
 mod transcript;

@@ -9,8 +9,8 @@ use super::flags::{Flag, Idle, Int, Later, Text, Toggle, Use, flag};
 #[rustfmt::skip] // A table: a line each.
 pub(super) const ROUTER: &[Flag] = &[
     flag("asynclog-disable", None, "asynclog_disable", Toggle, "0", Use),
-    flag("async-dir", Some('a'), "async_spool", Text, "/var/spool/mcrouter", Later("there is no spool: a delete that fails is answered with the error")),
-    flag("use-asynclog-version2", None, "use_asynclog_version2", Toggle, "0", Later("there is no spool: a delete that fails is answered with the error")),
+    flag("async-dir", Some('a'), "async_spool", Text, "/var/spool/mcrouter", Use),
+    flag("use-asynclog-version2", None, "use_asynclog_version2", Toggle, "0", Use),
     flag("num-proxies", None, "num_proxies", Int, "1", Use),
     flag("use-mux-io-thread-pool", None, "use_mux_io_thread_pool", Toggle, "0", Idle("each worker has an event loop of its own")),
     flag("big-value-split-threshold", None, "big_value_split_threshold", Int, "0", Use),

@@ -11,7 +11,7 @@ use super::flags::{Int, STANDALONE, Toggle};
 use super::given::Given;
 use super::router_flags::ROUTER;
 use crate::config::mcrouter::{BigValues, Settings};
-use crate::config::{Compat, Listen, LogFormat, Origin, show_duration};
+use crate::config::{Compat, Listen, LogFormat, Origin, SpoolFormat, show_duration};
 use crate::introspect;
 
 /// What a command line asks for.
@@ -214,7 +214,6 @@ fn settings(given: &mut Given) -> Result<Settings, String> {
     settings.default_route = route_prefix(given.text("route-prefix"))?;
     settings.unknown_to_default = given.is_on("send-invalid-route-to-default");
     settings.only_gets = given.is_on("allow-only-gets");
-    settings.spools_deletes = !given.is_on("asynclog-disable");
     settings.big_values = big_values(given)?;
     settings.proxies = within(given, "num-proxies", 0..=1024);
     if settings.proxies == 0 {
@@ -239,7 +238,29 @@ fn settings(given: &mut Given) -> Result<Settings, String> {
         }
     }
     base(given, &mut settings)?;
+    spool(given, &mut settings);
     Ok(settings)
+}
+
+/// The log of deletions that could not be done.
+fn spool(given: &Given, settings: &mut Settings) {
+    if given.is_on("asynclog-disable") {
+        settings.base.spool = None;
+    }
+    let Some(spool) = &mut settings.base.spool else {
+        return;
+    };
+    spool.dir = PathBuf::from(given.text("async-dir"));
+    if given.is_on("use-asynclog-version2") {
+        spool.format = SpoolFormat::V2;
+    }
+    spool.service_name.clone_from(&settings.service_name);
+    spool.router_name.clone_from(&settings.router_name);
+    let mut parts = settings.default_route.split('/').skip(1);
+    parts
+        .next()
+        .unwrap_or_default()
+        .clone_into(&mut spool.region);
 }
 
 fn big_values(given: &Given) -> Result<Option<BigValues>, String> {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::mcrouter::Settings;
-use crate::config::{Config, Listen, Origin};
+use crate::config::{Config, Listen, Origin, SpoolFormat};
 
 fn read(args: &[&str]) -> Given {
     let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
@@ -118,7 +118,13 @@ fn defaults_are_those_of_mcrouter() {
     assert_eq!(pool.tko.hold_down, Duration::ZERO);
     assert_eq!(pool.queue.requests, 100_000);
     assert_eq!(settings.default_route, "/././");
-    assert!(settings.spools_deletes && settings.big_values.is_none());
+    assert!(settings.big_values.is_none());
+    let spool = settings.base.spool.as_ref().unwrap();
+    assert_eq!(spool.dir.to_str(), Some("/var/spool/mcrouter"));
+    assert_eq!(spool.format, SpoolFormat::V1);
+    assert!(!spool.create_dir && !spool.replay);
+    let names = (&*spool.service_name, &*spool.router_name, &*spool.region);
+    assert_eq!(names, ("mcrouter", "5000", "."));
     assert_eq!(settings.router_name, "5000");
     let base = &settings.base;
     assert_eq!(base.workers, Some(1));
@@ -170,7 +176,20 @@ fn flags_become_settings() {
     for text in ["/a/b/", "a/b", "/a/b"] {
         assert_eq!(settings(&["-R", text]).0.default_route, "/a/b/");
     }
-    assert!(!settings(&["--asynclog-disable"]).0.spools_deletes);
+    assert!(base(&["--asynclog-disable"]).spool.is_none());
+    let spool = base(&[
+        "-a",
+        "/x",
+        "--use-asynclog-version2",
+        "-R/r/c/",
+        "--service-name=s",
+    ]);
+    let spool = spool.spool.unwrap();
+    assert_eq!(
+        (spool.dir.to_str(), spool.format),
+        (Some("/x"), SpoolFormat::V2)
+    );
+    assert_eq!((&*spool.region, &*spool.service_name), ("r", "s"));
     let (timed, _) = settings(&[
         "--cross-region-timeout-ms=9",
         "--within-cluster-timeout-ms=3",
@@ -215,10 +234,6 @@ fn what_has_no_effect_is_said_once_with_the_reason() {
         (
             &["--debug-fifo-root=/x"][..],
             "--debug-fifo-root means nothing here: there are no debugging pipes",
-        ),
-        (
-            &["-a", "/spool"],
-            "--async-dir has no effect yet: there is no spool",
         ),
         (
             &["--fibers-stack-size=65536"],
@@ -297,7 +312,7 @@ fn a_flavor_file_is_below_the_command_line() {
     let (settings, lines) = settings(&[&flavor, "-t", "5"]);
     assert_eq!(settings.pool.timeout, Duration::from_millis(5));
     assert_eq!(settings.pool.tko.after, 9);
-    assert!(!settings.spools_deletes);
+    assert!(settings.base.spool.is_none());
     assert_eq!(settings.router_name, "5000", "the command line's port");
     assert!(
         lines.len() == 1 && lines[0].contains("no option unknown"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::keys::split_prefix;
-use super::super::{Config, Pool, Queue, Tko, show_duration};
+use super::super::{Config, Pool, Queue, Spool, Tko, show_duration};
 use super::macros::Global;
 
 /// The command line's part of a configuration; the defaults are mcrouter's.
@@ -25,8 +25,6 @@ pub struct Settings {
     pub cross_cluster: Option<Duration>,
     /// The timeout for pools of another region, if it is another one.
     pub cross_region: Option<Duration>,
-    /// Whether deletes that fail are to be spooled unless a route says otherwise.
-    pub spools_deletes: bool,
     /// Whether everything goes through a big-value route.
     pub big_values: Option<BigValues>,
     /// Constants for macros: `config-params`, and `mcr_opts-…` for each option.
@@ -74,6 +72,7 @@ impl Default for Settings {
         base.limits.client_requests = 34_133;
         base.limits.max_connections = 1_000_000;
         base.introspection = true;
+        base.spool = Some(spool());
         Settings {
             base,
             pool,
@@ -83,7 +82,6 @@ impl Default for Settings {
             within_cluster: None,
             cross_cluster: None,
             cross_region: None,
-            spools_deletes: true,
             big_values: None,
             constants: Vec::new(),
             router_name: "5000".to_owned(),
@@ -91,6 +89,17 @@ impl Default for Settings {
             proxies: 1,
         }
     }
+}
+
+/// mcrouter's spool: its directory must be there, and nobody replays it.
+fn spool() -> Spool {
+    let mut spool = Spool::new("/var/spool/mcrouter");
+    spool.create_dir = false;
+    spool.replay = false;
+    "mcrouter".clone_into(&mut spool.service_name);
+    "5000".clone_into(&mut spool.router_name);
+    ".".clone_into(&mut spool.region);
+    spool
 }
 
 impl Settings {

@@ -78,10 +78,14 @@ pub(super) fn config(
             warning.with_help(note);
         }
     }
+    let mut base = settings.base.clone();
+    base.spool = base
+        .spool
+        .filter(|_| pools.iter().any(|pool| pool.spool.is_some()));
     Some(Config {
         pools,
         route,
-        ..settings.base.clone()
+        ..base
     })
 }
 

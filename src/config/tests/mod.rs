@@ -57,6 +57,7 @@ fn the_smallest_file_has_every_default() {
             on_failure: None,
             gutter: None,
             on_return: None,
+            spool: None,
             tko: Tko {
                 after: 3,
                 probe_min: second / 10,
@@ -86,6 +87,7 @@ fn the_smallest_file_has_every_default() {
             format: LogFormat::Auto,
         },
         admin: None,
+        spool: None,
         flush_all: false,
         miss_on_get_errors: true,
         leases: false,

@@ -72,6 +72,7 @@ prop_compose! {
         gutter in option::of((0usize..4, 1u32..=2_592_000)),
         on_failure in option::of(proptest::sample::select(OnFailure::ALL)),
         on_return in option::of(proptest::sample::select(OnReturn::ALL)),
+        spool in option::of("[^\r\n]{0,8}"),
         (after, probe_min, more) in (1u32..=1_000_000, millis(10..1_000_000), millis(0..1_000_000)),
         (recover, hold_down) in (1u32..=100, millis(0..3_600_000)),
         (enabled, fail_open) in (any::<bool>(), option::of((1u32..=3, 0u32..=2, 1u32..=100))),
@@ -87,7 +88,7 @@ prop_compose! {
         let tko = Tko { after, probe_min, probe_max: probe_min + more, recover, hold_down, enabled, fail_open };
         let queue = Queue { requests, bytes };
         let servers = if discover.is_some() { Vec::new() } else { servers };
-        Pool { name, servers, discover, placement, timeout, connect_timeout, connections, coalesce, keep_routing_prefix, warm_scaling, on_failure, gutter, on_return, tko, queue }
+        Pool { name, servers, discover, placement, timeout, connect_timeout, connections, coalesce, keep_routing_prefix, warm_scaling, on_failure, gutter, on_return, spool, tko, queue }
     }
 }
 
@@ -447,6 +448,24 @@ fn fit(route: Route, pools: usize) -> Route {
 }
 
 prop_compose! {
+    fn spool()(
+        (dir, create_dir, replay) in ("/[^\r\n]{0,8}", any::<bool>(), any::<bool>()),
+        format in proptest::sample::select(SpoolFormat::ALL),
+        fsync in proptest::sample::select(Fsync::ALL),
+        interval in millis(1..3_600_000),
+        (max_bytes, replay_rate) in (1u64 << 20..=1 << 46, 0u64..=1_000_000_000),
+        unknown_servers in proptest::sample::select(UnknownServers::ALL),
+        [service_name, router_name, region, flavor] in proptest::array::uniform4("[^\r\n]{0,5}"),
+    ) -> Spool {
+        let fsync = match fsync {
+            Fsync::Interval(_) => Fsync::Interval(interval),
+            fsync => fsync,
+        };
+        Spool { dir: dir.into(), create_dir, format, fsync, max_bytes, replay, replay_rate, unknown_servers, service_name, router_name, region, flavor }
+    }
+}
+
+prop_compose! {
     fn config()(
         pools in vec(pool(), 1..4),
         route in route(),
@@ -460,6 +479,7 @@ prop_compose! {
         (client_bytes, worker_bytes) in (64usize << 10..=1 << 30, 1usize << 20..=1 << 36),
         format in proptest::sample::select(LogFormat::ALL),
         dns in dns(),
+        spool in spool(),
     ) -> Config {
         let mut unique: Vec<Pool> = Vec::new();
         for pool in pools {
@@ -485,7 +505,8 @@ prop_compose! {
         let dns = Dns { search: if dns.servers.is_empty() { Vec::new() } else { dns.search }, ..dns };
         let log = Log { level: "warn,ringroad::config=debug".to_owned(), format };
         let route = fit(route, unique.len());
-        Config { listen, workers, pools: unique, route, limits, log, admin, dns, flush_all, miss_on_get_errors, leases, introspection, compat, group_remote_errors, runtime_vars: vars.then(|| "/etc/vars.json".into()), drain, shutdown_delay }
+        let spool = unique.iter().any(|pool| pool.spool.is_some()).then_some(spool);
+        Config { listen, workers, pools: unique, route, limits, log, admin, spool, dns, flush_all, miss_on_get_errors, leases, introspection, compat, group_remote_errors, runtime_vars: vars.then(|| "/etc/vars.json".into()), drain, shutdown_delay }
     }
 }
 

@@ -79,7 +79,6 @@ pub(super) struct Builder<'b, 'r> {
     names: HashSet<String>,
     depth: usize,
     count: usize,
-    is_spooling: bool,
     is_warming: bool,
 }
 
@@ -99,7 +98,6 @@ impl<'b, 'r> Builder<'b, 'r> {
             names: HashSet::new(),
             depth: 0,
             count: 0,
-            is_spooling: false,
             is_warming: false,
         }
     }
@@ -151,11 +149,6 @@ impl<'b, 'r> Builder<'b, 'r> {
     /// What is different from mcrouter for these routes.
     pub(super) fn notes(&self) -> Vec<&'static str> {
         let mut notes = Vec::new();
-        if self.is_spooling {
-            notes.push(
-                "deletes that fail are answered with the error, and fail over: there is no spool (asynclog) yet",
-            );
-        }
         if self.is_warming {
             notes.push(
                 "WarmUpRoute: `gets` of an item that only `warm` has gives its cas value there",

@@ -75,10 +75,32 @@ impl Builder<'_, '_> {
         let wish = Wish::new(self.findings, hash, weights, tags, pool.at)?;
         let spread = wish.spread(self.findings, &pool.servers)?;
         fields?;
-        self.is_spooling |= spools && self.settings.spools_deletes;
+        let spool = match spools && self.settings.base.spool.is_some() {
+            true => Some(self.spool_name(spec, &pool.name)?),
+            false => None,
+        };
         let servers = spread.servers.len();
-        let route = Route::Pool(self.add_pool(&pool, &pool.name, spread));
+        let route = Route::Pool(self.add_pool(&pool, &pool.name, spread, spool));
         self.shadowed(spec, route, servers)
+    }
+
+    /// What lines of the spool call a pool.
+    fn spool_name(&mut self, spec: &Spec<'_>, pool: &str) -> Option<String> {
+        for name in ["asynclog_name", "name"] {
+            match spec.field(name) {
+                None => {}
+                Some(value) => match value.as_text() {
+                    Some(text) => return Some(text.to_string()),
+                    None => {
+                        let what = value.what();
+                        let message = format!("`{name}` must be a text, not {what}");
+                        self.findings.error(value.at, message);
+                        return None;
+                    }
+                },
+            }
+        }
+        Some(pool.to_owned())
     }
 
     fn servers_of(&mut self, spec: &Spec<'_>) -> Option<Vec<Handle>> {
@@ -140,7 +162,7 @@ impl Builder<'_, '_> {
             }
         }
         let spread = wish.spread(self.findings, &servers)?;
-        let index = self.add_pool(&pool, &pool.name, spread);
+        let index = self.add_pool(&pool, &pool.name, spread, None);
         Some(Handle::Route(Route::Pool(index)))
     }
 
@@ -186,12 +208,11 @@ impl Builder<'_, '_> {
                     servers: servers.map(|(server, _)| server.clone()).collect(),
                 };
                 let name = format!("{}.{index}", pool.name);
-                Route::Pool(self.add_pool(&pool, &name, spread))
+                Route::Pool(self.add_pool(&pool, &name, spread, None))
             }
         }
     }
 
-    /// The number of the pool with these servers, which may be there already.
     /// Where no route leads to a pool: the first one there is, for a configuration has at least one.
     pub(in super::super) fn add_any_pool(&mut self) {
         let Some(name) = self.pools.first().filter(|_| self.out.is_empty()) else {
@@ -201,13 +222,27 @@ impl Builder<'_, '_> {
         let kind = "PoolRoute";
         let at = name.at;
         let _ = self.pool_route(&Spec { kind, at, arg });
+        for pool in &mut self.out {
+            // Nothing is deleted there.
+            pool.spool = None;
+        }
     }
 
-    fn add_pool(&mut self, read: &Read, name: &str, spread: Spread) -> usize {
+    /// The number of the pool with these servers, which may be there already.
+    fn add_pool(
+        &mut self,
+        read: &Read,
+        name: &str,
+        spread: Spread,
+        spool: Option<String>,
+    ) -> usize {
         let known = self
             .made
             .iter()
-            .position(|(other, made)| *other == read.name && *made == spread);
+            .zip(&self.out)
+            .position(|((other, made), pool)| {
+                *other == read.name && *made == spread && pool.spool == spool
+            });
         if let Some(known) = known {
             return known;
         }
@@ -215,6 +250,7 @@ impl Builder<'_, '_> {
         pool.name = self.unique(name);
         pool.placement = spread.placement.clone();
         pool.servers = spread.servers.clone();
+        pool.spool = spool;
         if pool.name != *name {
             self.findings
                 .warn(read.at, format!("this pool is shown as \"{}\"", pool.name));

@@ -334,16 +334,64 @@ fn what_is_different_is_said_once() {
         found.first().map_or(String::new(), |w| w.help().join("\n"))
     };
     let settings = Settings::default();
-    assert!(said(&settings, r#""PoolRoute|A""#).contains("spool"));
-    let off = r#"{"type": "PoolRoute", "pool": "A", "asynclog": false}"#;
-    assert!(!said(&settings, off).contains("spool"));
-    let disabled = Settings {
-        spools_deletes: false,
-        ..Settings::default()
-    };
-    assert!(!said(&disabled, r#""PoolRoute|A""#).contains("spool"));
     let warm = r#"{"type": "WarmUpRoute", "cold": "PoolRoute|A", "warm": "PoolRoute|B"}"#;
     assert!(said(&settings, warm).contains("gets"));
+}
+
+#[test]
+fn deletions_are_written_down_unless_it_is_said_otherwise() {
+    let spools = |config: &Config| -> Vec<(String, Option<String>)> {
+        let pools = config.pools.iter();
+        pools
+            .map(|pool| (pool.name.clone(), pool.spool.clone()))
+            .collect()
+    };
+    let one = |name: &str, spool: Option<&str>| (name.to_owned(), spool.map(str::to_owned));
+    for (text, want) in [
+        (r#""PoolRoute|A""#, one("A", Some("A"))),
+        (
+            r#"{"type": "PoolRoute", "pool": "A", "asynclog": true}"#,
+            one("A", Some("A")),
+        ),
+        (
+            r#"{"type": "PoolRoute", "pool": "A", "name": "n"}"#,
+            one("A", Some("n")),
+        ),
+        (
+            r#"{"type": "PoolRoute", "pool": "A", "name": "n", "asynclog_name": "l"}"#,
+            one("A", Some("l")),
+        ),
+        (
+            r#"{"type": "PoolRoute", "pool": "A", "asynclog": false}"#,
+            one("A", None),
+        ),
+        (r#""HashRoute|Pool|A""#, one("A", None)),
+    ] {
+        let (_, config) = route(text);
+        assert_eq!(spools(&config), std::slice::from_ref(&want), "{text}");
+        assert_eq!(config.spool.is_some(), want.1.is_some(), "{text}");
+    }
+    // With and without it, it is two pools; single servers never have it.
+    let text = r#"{"type": "AllSyncRoute", "children": ["PoolRoute|A", {"type": "PoolRoute", "pool": "A", "asynclog": false}, "Pool|C"]}"#;
+    let (_, config) = route(text);
+    assert_eq!(
+        spools(&config),
+        [one("A", Some("A")), one("A.2", None), one("C.0", None)]
+    );
+    let mut disabled = Settings::default();
+    disabled.base.spool = None;
+    let text = format!("{{{POOLS}, \"route\": \"PoolRoute|A\"}}");
+    let (config, _) = good_with(&disabled, &text);
+    assert_eq!(
+        (spools(&config), config.spool),
+        (vec![one("A", None)], None)
+    );
+    for text in [
+        r#"{"type": "PoolRoute", "pool": "A", "asynclog": 1}"#,
+        r#"{"type": "PoolRoute", "pool": "A", "asynclog_name": 1}"#,
+    ] {
+        assert!(bad_route(text).contains("asynclog"), "{text}");
+    }
 }
 
 fn choose(text: &str) -> (Choose, Config) {
