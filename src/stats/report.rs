@@ -471,6 +471,11 @@ impl Reporter {
 }
 
 impl Local for Reporter {
+    fn unix_time(&self) -> u64 {
+        let since = UNIX_EPOCH.elapsed();
+        since.map_or(0, |since| since.as_secs())
+    }
+
     fn version(&self) -> &[u8] {
         let start = self.registry.instance().map(|instance| &instance.start);
         match start.map(|start| start.compat) {

@@ -128,9 +128,8 @@ fn plain_get(buf: &[u8]) -> Option<Parsed<'_>> {
 
 /// The same for several keys, with one space between any two.
 fn plain_multi_get(text: &[u8]) -> Option<Parsed<'_>> {
-    let mut count = 0;
     let mut start = 0;
-    for end in memchr3_iter(b'\n', b' ', 0, text) {
+    for (count, end) in (1..).zip(memchr3_iter(b'\n', b' ', 0, text)) {
         let is_last = match text.get(end)? {
             b'\n' => true,
             b' ' => false,
@@ -142,7 +141,6 @@ fn plain_multi_get(text: &[u8]) -> Option<Parsed<'_>> {
             false => key,
         };
         (1..=MAX_KEY).contains(&key.len()).then_some(())?;
-        count += 1;
         if is_last {
             return Some(Parsed::Request {
                 len: end + 5,
