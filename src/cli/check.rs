@@ -143,8 +143,9 @@ fn route(text: &mut String, config: &Config, node: &Route, what: &str, depth: us
             exptime,
         } => {
             let lives = match exptime {
-                0 => "for ever".to_owned(),
-                seconds => format!(
+                None => "for the time it has left".to_owned(),
+                Some(0) => "for ever".to_owned(),
+                Some(seconds) => format!(
                     "for {}",
                     show_duration(std::time::Duration::from_secs(u64::from(*seconds)))
                 ),
@@ -182,8 +183,13 @@ fn route(text: &mut String, config: &Config, node: &Route, what: &str, depth: us
         }
         Route::Many { rule, children } => {
             let _ = writeln!(text, "{pad}{what} -> {}", rule.describe());
-            for (position, child) in (1..).zip(children) {
-                route(text, config, child, &format!("{position}."), depth + 1);
+            let names = rule.children();
+            for (index, child) in children.iter().enumerate() {
+                let what = match names.get(index) {
+                    Some(name) => (*name).to_owned(),
+                    None => format!("{}.", index + 1),
+                };
+                route(text, config, child, &what, depth + 1);
             }
         }
     }

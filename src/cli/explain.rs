@@ -216,9 +216,29 @@ fn follow<'c>(
                 _ => true,
             };
             let reached = if copied { children.len() } else { 1 };
-            for (position, child) in (1..).zip(children).take(reached) {
-                let step_of = format!("{} {position} of {}", rule.name(), children.len());
-                step(step_of, child);
+            let names = rule.children();
+            let order = match rule {
+                Rule::Latest(latest) => latest.own(children.len()),
+                _ => (0..reached).collect(),
+            };
+            for index in order {
+                let Some(child) = children.get(index) else {
+                    continue;
+                };
+                let kind = rule.name();
+                step(
+                    match names.get(index) {
+                        Some(name) => match rule {
+                            Rule::Migrate(migrate) if index == 0 => {
+                                let until = migrate.switches(key);
+                                format!("{kind} {name}, until {until} seconds after 1970")
+                            }
+                            _ => format!("{kind} {name}"),
+                        },
+                        None => format!("{kind} {} of {}", index + 1, children.len()),
+                    },
+                    child,
+                );
             }
         }
     }
@@ -317,6 +337,9 @@ mod tests {
         \"u:x:\" = { type = \"failover\", children = [\"a\", \"b\"], on = [\"timeout\"] }
         \"w:\" = { type = \"warm-up\", cold = \"a\", warm = \"b\", exptime = 0 }
         \"v:\" = { type = \"big-value\", child = \"b\" }
+        \"l:\" = { type = \"two-level\", l1 = \"a\", l2 = \"b\", exptime = 0 }
+        \"m:\" = { type = \"migrate\", from = \"a\", to = \"b\", start_time = 1000, interval = 1 }
+        \"s:\" = { type = \"shadow\", children = [\"a\", \"b\"], keys = [\"s:1\"] }
         \"n:\" = { type = \"operation\", default = { type = \"error\", message = \"no\" }, operations = { get = \"b\" } }
         [pools.a]
         servers = [{ name = \"a0\", addr = \"h0:1\" }, { name = \"a1\", addr = \"h1:1\" }, { name = \"a2\", addr = \"h2:1\" }]
@@ -436,6 +459,12 @@ mod tests {
                 pair("b", "prefix \"w:\"; warm, if a get misses")
             ]
         );
+        let levels = ["l1", "l2"].map(|level| format!("prefix \"l:\"; two-level {level}"));
+        assert_eq!(paths("l:1"), [pair("a", &levels[0]), pair("b", &levels[1])]);
+        let until = "prefix \"m:\"; migrate from, until 1001 seconds after 1970";
+        let to = "prefix \"m:\"; migrate to";
+        assert_eq!(paths("m:1"), [pair("a", until), pair("b", to)]);
+        assert_eq!((paths("s:1").len(), paths("s:2").len()), (2, 1));
         assert_eq!(
             paths("v:1"),
             [pair("b", "prefix \"v:\"; values over 1000KiB in parts")]

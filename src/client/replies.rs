@@ -73,6 +73,7 @@ impl Replies {
     /// A new client; returns its id, which is reused after [`Replies::close`].
     pub fn open(&mut self) -> u32 {
         self.clients.insert(Client {
+            address: None,
             input: Buf::default(),
             out: Buf::default(),
             swallow: 0,

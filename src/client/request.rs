@@ -18,6 +18,8 @@ pub(super) const MIN_WINDOW: usize = 16;
 /// One client connection.
 #[derive(Debug)]
 pub struct Client {
+    /// Where it is, unless it is at a unix socket.
+    pub address: Option<std::net::IpAddr>,
     /// Received and not yet parsed.
     pub input: Buf,
     /// To be sent.

@@ -5,11 +5,13 @@
 //! reads and writes it. What is remembered and counted while requests pass is in `crate::route::many`; children are
 //! numbered in the order of the configuration.
 
+use super::fills::{Condition, Latency, Levels, Migrate, Sizes, SlowWarmUp};
+use super::orders::{KeyedFailover, Latest};
 use super::vars::Variable;
 use crate::hash::{routing_key, spooky32};
 
 /// Which children get a request, and whose reply is the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// All of them; the worst reply, and of equally bad ones the first.
     AllSync,
@@ -28,14 +30,55 @@ pub enum Rule {
     },
     /// One after the other, as long as a reply is a failure of the kinds that it says.
     Failover(Failover),
+    /// Some children, which follow from the host; one after the other as for a failover.
+    Latest(Latest),
+    /// The first child; where that fails, others in an order that follows from the key.
+    KeyedFailover(KeyedFailover),
     /// The first child; the others get a copy of some requests, and nobody minds what they reply.
     Shadow(Shadow),
+    /// A get that misses in the first child (`cold`) is asked of the second (`warm`), and what is found is added to
+    /// the first. Everything else: the first.
+    WarmUp {
+        /// For so many seconds, 0 for ever; `None`: for as long as it still has in the second.
+        exptime: Option<u32>,
+    },
+    /// A get that misses in the first child (`l1`) is asked of the second (`l2`), and what is found is added to the
+    /// first. Everything else: the first.
+    Levels(Levels),
+    /// Large values are stored in the second child (`l2`), and a note in the first (`l1`) says so.
+    Sizes(Sizes),
+    /// The first child (`warm`); what is found or stored there is stored in the second (`staging`), too.
+    Staging,
+    /// The first child (`from`), and later the second (`to`).
+    Migrate(Migrate),
+    /// The first child (`child`); while it lacks most items, most gets go to the second (`fallback`).
+    SlowWarmUp(SlowWarmUp),
+    /// The only child, later.
+    Latency(Latency),
+    /// The first child (`child`); requests that fit every condition go to the second (`blackhole`).
+    Blackhole(Vec<Condition>),
+    /// One child, by a hash of the client's address; the number is added to the hash.
+    Client(u32),
+    /// By hash of the key; where that fails, another child, so many in all.
+    Balance {
+        /// Makes another choice of the same children.
+        salt: String,
+        /// At least 1.
+        tries: u32,
+    },
+    /// The only child; so many requests of a worker are on their way at a time, at least 1.
+    Outstanding(u32),
 }
 
 impl Rule {
-    /// Every rule, with the name of its type in the configuration.
-    pub const ALL: [(&'static str, Rule); 8] = [
+    /// Every rule with a type of its own in the configuration, and the name of that.
+    pub const ALL: [(&'static str, Rule); 20] = [
         ("shadow", Rule::Shadow(Shadow::ALL)),
+        ("latest", Rule::Latest(Latest::DEFAULT)),
+        (
+            "keyed-failover",
+            Rule::KeyedFailover(KeyedFailover::DEFAULT),
+        ),
         ("selective-failover", Rule::Failover(Failover::DEFAULT)),
         ("all-sync", Rule::AllSync),
         ("all-async", Rule::AllAsync),
@@ -43,10 +86,26 @@ impl Rule {
         ("all-fastest", Rule::AllFastest),
         ("all-majority", Rule::AllMajority),
         ("miss-failover", Rule::MissFailover { best: false }),
+        ("two-level", Rule::Levels(Levels::DEFAULT)),
+        ("by-size", Rule::Sizes(Sizes::DEFAULT)),
+        ("staging", Rule::Staging),
+        ("migrate", Rule::Migrate(Migrate::DEFAULT)),
+        ("slow-warm-up", Rule::SlowWarmUp(SlowWarmUp::DEFAULT)),
+        ("latency", Rule::Latency(Latency::NONE)),
+        ("blackhole", Rule::Blackhole(Vec::new())),
+        ("client", Rule::Client(0)),
+        (
+            "balance",
+            Rule::Balance {
+                salt: String::new(),
+                tries: 1,
+            },
+        ),
+        ("outstanding", Rule::Outstanding(1)),
     ];
 
     /// The name of its type in the configuration.
-    pub const fn name(self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         match self {
             Rule::AllSync => "all-sync",
             Rule::AllAsync => "all-async",
@@ -56,11 +115,38 @@ impl Rule {
             Rule::MissFailover { .. } => "miss-failover",
             Rule::Failover(_) => "selective-failover",
             Rule::Shadow(_) => "shadow",
+            Rule::Latest(_) => "latest",
+            Rule::KeyedFailover(_) => "keyed-failover",
+            Rule::WarmUp { .. } => "warm-up",
+            Rule::Levels(_) => "two-level",
+            Rule::Sizes(_) => "by-size",
+            Rule::Staging => "staging",
+            Rule::Migrate(_) => "migrate",
+            Rule::SlowWarmUp(_) => "slow-warm-up",
+            Rule::Latency(_) => "latency",
+            Rule::Blackhole(_) => "blackhole",
+            Rule::Client(_) => "client",
+            Rule::Balance { .. } => "balance",
+            Rule::Outstanding(_) => "outstanding",
+        }
+    }
+
+    /// The names of its children; of one that has a list of `children`, nothing.
+    pub const fn children(&self) -> &'static [&'static str] {
+        match self {
+            Rule::WarmUp { .. } => &["cold", "warm"],
+            Rule::Levels(_) | Rule::Sizes(_) => &["l1", "l2"],
+            Rule::Staging => &["warm", "staging"],
+            Rule::Migrate(_) => &["from", "to"],
+            Rule::SlowWarmUp(_) => &["child", "fallback"],
+            Rule::Blackhole(_) => &["child", "blackhole"],
+            Rule::Latency(_) | Rule::Outstanding(_) => &["child"],
+            _ => &[],
         }
     }
 
     /// What becomes of a request, in words.
-    pub const fn describe(self) -> &'static str {
+    pub const fn describe(&self) -> &'static str {
         match self {
             Rule::AllSync => "to all, the worst reply is the answer",
             Rule::AllAsync => "to all, answered at once as if nothing were there",
@@ -81,13 +167,27 @@ impl Rule {
             }) => {
                 "the first that does not fail with one of its errors, those with the fewest failures before others"
             }
+            Rule::Latest(_) => "this host's children, the first that does not fail",
+            Rule::KeyedFailover(_) => "the first; where that fails, others by the key",
             Rule::Shadow(_) => "the first; the others get a copy of some requests",
+            Rule::WarmUp { .. } | Rule::Levels(_) => {
+                "gets to the first, what it lacks from the second; all else to the first"
+            }
+            Rule::Sizes(_) => "large values to the second, all else to the first",
+            Rule::Staging => "to the first, what it has to the second",
+            Rule::Migrate(_) => "from the first to the second as time goes by",
+            Rule::SlowWarmUp(_) => "to the first, most gets to the second while it is cold",
+            Rule::Latency(_) => "to its child, later",
+            Rule::Blackhole(_) => "to the first, or to the second if the request fits",
+            Rule::Client(_) => "to one of them, by the client's address",
+            Rule::Balance { .. } => "to one of them by hash, where that fails to others",
+            Rule::Outstanding(_) => "to its child, so many at a time",
         }
     }
 }
 
 /// Which requests are copied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shadow {
     /// Those of keys whose SpookyHash V2 of 32 bits is at least this,
     pub first_hash: u32,
@@ -97,6 +197,8 @@ pub struct Shadow {
     pub per_million: u32,
     /// The range of hashes that goes before this one while it has a value.
     pub variable: Option<Variable>,
+    /// Of these keys alone, without what follows a hash stop; nothing: of all.
+    pub keys: Vec<String>,
 }
 
 impl Shadow {
@@ -106,11 +208,16 @@ impl Shadow {
         last_hash: u32::MAX,
         per_million: 1_000_000,
         variable: None,
+        keys: Vec::new(),
     };
 
     /// Whether requests of this key may be copied.
     pub fn takes(&self, key: &[u8]) -> bool {
-        let hash = spooky32(routing_key(key, None, true), 0);
+        let key = routing_key(key, None, true);
+        if !self.keys.is_empty() && !self.keys.iter().any(|one| one.as_bytes() == key) {
+            return false;
+        }
+        let hash = spooky32(key, 0);
         let range = self.variable.and_then(Variable::range);
         let (first, last) = range.unwrap_or((self.first_hash, self.last_hash));
         (first..=last).contains(&hash)

@@ -17,10 +17,12 @@ mod choose_show;
 mod compat;
 mod diagnostics;
 mod discover;
+mod fills;
 mod keys;
 mod keys_show;
 mod many;
 pub mod mcrouter;
+mod orders;
 mod ordinals;
 mod origin;
 mod placement;
@@ -48,10 +50,14 @@ pub use choose::{Choose, ErrorResult, Rate, Rates, Requests};
 pub use compat::Compat;
 pub use diagnostics::{Diagnostic, Errors, MAX_SHOWN, Severity, Warning};
 pub use discover::{Discover, Dns, IdentityWish, Membership, Source};
+pub use fills::{
+    Condition, Field, Latency, Levels, Migrate, Millionths, Scalar, Side, Sizes, SlowWarmUp,
+};
 pub use keys::{Keys, Modify, Numbered, Shard, Split};
 pub(crate) use keys::{routes_of, routing_prefix, shard_id, shard_key};
 pub(crate) use keys_show::numbered;
 pub use many::{Failover, Limit, Rule, Shadow, Verdict, Verdicts};
+pub use orders::{Draws, KeyOrder, KeyedFailover, Latest};
 pub use ordinals::{MAX_ORDINALS, Ordinals, OrdinalsError, is_host_name};
 pub use origin::{Attempt, FileRead, LoadError, Origin, load, parse_any};
 pub use spool::{Fsync, Spool, SpoolFormat, UnknownServers};
@@ -217,8 +223,9 @@ pub enum Route {
         cold: Box<Route>,
         /// The cache that is full.
         warm: Box<Route>,
-        /// Seconds a copied item lives; 0 is for ever. At most 30 days, above which memcached reads a date.
-        exptime: u32,
+        /// Seconds a copied item lives; 0 is for ever. At most 30 days, above which memcached reads a date. `None`:
+        /// as long as it still has in `warm`.
+        exptime: Option<u32>,
     },
     /// Decides without looking at a reply.
     Choose(Choose),

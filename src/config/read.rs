@@ -276,6 +276,18 @@ impl<'t, 'i> Entry<'t, 'i> {
         value
     }
 
+    /// A whole number of either sign.
+    pub(super) fn signed(&self, report: &mut Report<'_>) -> Option<i64> {
+        let value = match self.value {
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
+            _ => None,
+        };
+        if value.is_none() {
+            self.wrong_kind(report, "a whole number");
+        }
+        value
+    }
+
     /// A size within `range`: a text with a unit, or bytes.
     pub(super) fn size(&self, report: &mut Report<'_>, range: RangeInclusive<u64>) -> Option<u64> {
         let show = units::show_size;

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{
-    Config, Discover, FailOpen, Gutter, Listen, LogFormat, Membership, Pool, Route, Server, Share,
-    Source, routes, show_duration, show_size,
+    Config, Discover, FailOpen, Gutter, Listen, LogFormat, Membership, Pool, Route, Rule, Server,
+    Share, Source, routes, show_duration, show_size,
 };
 
 /// The whole file.
@@ -302,8 +302,8 @@ fn route(config: &Config, node: &Route) -> String {
             warm,
             exptime,
         } => {
-            let (cold, warm) = (route(config, cold), route(config, warm));
-            format!("{{ type = \"warm-up\", cold = {cold}, warm = {warm}, exptime = {exptime} }}")
+            let children = [route(config, cold), route(config, warm)];
+            routes::many::render(&Rule::WarmUp { exptime: *exptime }, &children)
         }
         Route::BigValue {
             child,
@@ -318,8 +318,8 @@ fn route(config: &Config, node: &Route) -> String {
             )
         }
         Route::Many { rule, children } => {
-            let children = list(children.iter().map(|child| route(config, child)));
-            routes::many::render(*rule, &children)
+            let children: Vec<String> = children.iter().map(|child| route(config, child)).collect();
+            routes::many::render(rule, &children)
         }
     }
 }

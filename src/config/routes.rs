@@ -46,6 +46,18 @@ const TYPES: &[(&str, &Section)] = &[
     ("miss-failover", &schema::ROUTE_MISS_FAILOVER),
     ("selective-failover", &schema::ROUTE_SELECTIVE_FAILOVER),
     ("shadow", &schema::ROUTE_SHADOW),
+    ("latest", &schema::ROUTE_LATEST),
+    ("keyed-failover", &schema::ROUTE_KEYED_FAILOVER),
+    ("two-level", &schema::ROUTE_TWO_LEVEL),
+    ("by-size", &schema::ROUTE_BY_SIZE),
+    ("staging", &schema::ROUTE_STAGING),
+    ("migrate", &schema::ROUTE_MIGRATE),
+    ("slow-warm-up", &schema::ROUTE_SLOW_WARM_UP),
+    ("latency", &schema::ROUTE_LATENCY),
+    ("blackhole", &schema::ROUTE_BLACKHOLE),
+    ("client", &schema::ROUTE_CLIENT),
+    ("balance", &schema::ROUTE_BALANCE),
+    ("outstanding", &schema::ROUTE_OUTSTANDING),
 ];
 
 /// Every type there is.
@@ -328,9 +340,12 @@ impl Reader<'_> {
             .require(
                 report,
                 "exptime",
-                "exptime = \"1h\", or 0 for items that never expire",
+                "exptime = \"1h\", \"keep\", or 0 for items that never expire",
             )
-            .and_then(|entry| exptime(report, &entry, 0));
+            .and_then(|entry| match entry.value {
+                DeValue::String(text) if text == "keep" => Some(None),
+                _ => exptime(report, &entry, 0).map(Some),
+            });
         let (cold, warm, exptime) = (cold?, warm?, exptime?);
         if cold == warm {
             let place = table

@@ -7,9 +7,15 @@ use std::fmt::Write as _;
 
 use super::super::diagnostics::Report;
 use super::super::read::Table;
+use super::super::render::quoted;
 use super::super::vars::{self, Variable};
-use super::super::{Failover, Limit, Rule, Shadow, Verdict, Verdicts};
+use super::super::{Choose, Failover, KeyedFailover, Limit, Rule, Shadow, Verdict, Verdicts};
 use super::{Reader, Route, exptime};
+
+#[path = "routes_fills.rs"]
+mod fills;
+#[path = "routes_orders.rs"]
+mod orders;
 
 /// The default `limit_burst`.
 const DEFAULT_BURST: usize = 1000;
@@ -31,42 +37,113 @@ impl Reader<'_> {
                 Rule::MissFailover { best }
             }
             Rule::Failover(failover) => Rule::Failover(read_failover(report, table, failover)?),
+            Rule::Latest(latest) => {
+                let children = self.children(report, table, depth);
+                let failover = read_failover(report, table, latest.failover);
+                let latest = orders::latest(report, table, latest);
+                let (children, mut latest, failover) = (children?, latest?, failover?);
+                latest.failover = failover;
+                let rule = Rule::Latest(latest);
+                return Some(Route::Many { rule, children });
+            }
+            Rule::KeyedFailover(_) => {
+                let children = self.children(report, table, depth);
+                let failover = read_failover(report, table, Failover::DEFAULT);
+                let order = orders::order(report, table, children.as_ref().map_or(0, Vec::len));
+                let (children, mut failover, order) = (children?, failover?, order?);
+                // It has a meaning of its own here.
+                failover.max_tries = None;
+                let rule = Rule::KeyedFailover(KeyedFailover { failover, order });
+                return Some(Route::Many { rule, children });
+            }
             Rule::Shadow(shadow) => Rule::Shadow(read_shadow(report, table, shadow)?),
-            rule => rule,
+            rule => {
+                // All of it is looked at, so that all errors are found.
+                let children = match rule.children() {
+                    [] => self.children(report, table, depth),
+                    names => self.named(report, table, depth, (&rule, names)),
+                };
+                let rule = fills::read(report, table, rule);
+                let (rule, children) = (rule?, children?);
+                return Some(Route::Many { rule, children });
+            }
         };
         let children = self.children(report, table, depth)?;
         Some(Route::Many { rule, children })
     }
+
+    /// Children that have names. What is swallowed need not go anywhere.
+    fn named(
+        &mut self,
+        report: &mut Report<'_>,
+        table: &Table<'_, '_>,
+        depth: usize,
+        (rule, names): (&Rule, &[&str]),
+    ) -> Option<Vec<Route>> {
+        let children: Vec<Option<Route>> = names
+            .iter()
+            .map(|name| {
+                if matches!(rule, Rule::Blackhole(_))
+                    && *name == "blackhole"
+                    && table.get(name).is_none()
+                {
+                    return Some(Route::Choose(Choose::Null));
+                }
+                let entry = table.require(report, name, &format!("{name} = \"POOL\""))?;
+                self.route(report, &entry, depth + 1)
+            })
+            .collect();
+        children.into_iter().collect()
+    }
 }
 
-/// The route as a table; `children` is their list.
-pub(in super::super) fn render(rule: Rule, children: &str) -> String {
-    let mut text = format!("{{ type = \"{}\", children = {children}", rule.name());
+/// The route as a table; `children` are they as texts.
+pub(in super::super) fn render(rule: &Rule, children: &[String]) -> String {
+    let mut text = format!("{{ type = \"{}\"", rule.name());
+    match rule.children() {
+        [] => {
+            let _ = write!(text, ", children = [{}]", children.join(", "));
+        }
+        names => {
+            for (name, child) in names.iter().zip(children) {
+                let _ = write!(text, ", {name} = {child}");
+            }
+        }
+    }
     match rule {
         Rule::MissFailover { best } => {
             let _ = write!(text, ", return_best_on_error = {best}");
         }
-        Rule::Failover(failover) => render_failover(&mut text, &failover),
+        Rule::Failover(failover) => render_failover(&mut text, failover),
+        Rule::Latest(latest) => {
+            render_failover(&mut text, &latest.failover);
+            orders::render_latest(&mut text, latest);
+        }
+        Rule::KeyedFailover(rule) => {
+            render_failover(&mut text, &rule.failover);
+            orders::render(&mut text, &rule.order);
+        }
         Rule::Shadow(Shadow {
             first_hash,
             last_hash,
             per_million,
             variable,
+            keys,
         }) => {
             let _ = write!(
                 text,
                 ", first_hash = {first_hash}, last_hash = {last_hash}, per_million = {per_million}"
             );
+            if !keys.is_empty() {
+                let keys: Vec<String> = keys.iter().map(|key| quoted(key)).collect();
+                let _ = write!(text, ", keys = [{}]", keys.join(", "));
+            }
             if let Some(variable) = variable {
                 let name = super::super::render::quoted(&variable.name());
                 let _ = write!(text, ", range_variable = {name}");
             }
         }
-        Rule::AllSync
-        | Rule::AllAsync
-        | Rule::AllInitial
-        | Rule::AllFastest
-        | Rule::AllMajority => {}
+        other => fills::render(&mut text, other),
     }
     text.push_str(" }");
     text
@@ -84,21 +161,10 @@ fn read_failover(
         ("update_errors", &mut rule.updates),
         ("delete_errors", &mut rule.deletes),
     ] {
-        let Some(entry) = table.get(name) else {
-            continue;
-        };
-        *set = Verdicts::NONE;
-        let names: Vec<usize> = (0..Verdict::FAILURES.len()).collect();
-        for element in entry.array(report, "a list of failures")? {
-            let name = |index: usize| {
-                let failure = Verdict::FAILURES.get(index);
-                failure.map_or(String::new(), |(name, _)| (*name).to_owned())
-            };
-            let index = element.choice(report, "a failure", &names, name);
-            match index.and_then(|index| Verdict::FAILURES.get(index)) {
-                Some((_, verdict)) => *set = set.with(*verdict),
-                None => complete = false,
-            }
+        match verdicts(report, table, name) {
+            Some(Some(read)) => *set = read,
+            Some(None) => {}
+            None => complete = false,
         }
     }
     table.bool(report, "lease_pairing", &mut rule.lease_pairing);
@@ -129,6 +195,32 @@ fn read_failover(
         complete = false;
     }
     complete.then_some(rule)
+}
+
+/// A list of failures, if it is there; `None` after an error.
+fn verdicts(
+    report: &mut Report<'_>,
+    table: &Table<'_, '_>,
+    name: &str,
+) -> Option<Option<Verdicts>> {
+    let Some(entry) = table.get(name) else {
+        return Some(None);
+    };
+    let mut set = Verdicts::NONE;
+    let mut complete = true;
+    let names: Vec<usize> = (0..Verdict::FAILURES.len()).collect();
+    for element in entry.array(report, "a list of failures")? {
+        let name = |index: usize| {
+            let failure = Verdict::FAILURES.get(index);
+            failure.map_or(String::new(), |(name, _)| (*name).to_owned())
+        };
+        let index = element.choice(report, "a failure", &names, name);
+        match index.and_then(|index| Verdict::FAILURES.get(index)) {
+            Some((_, verdict)) => set = set.with(*verdict),
+            None => complete = false,
+        }
+    }
+    complete.then_some(Some(set))
 }
 
 fn render_failover(text: &mut String, rule: &Failover) {
@@ -176,6 +268,17 @@ fn read_shadow(report: &mut Report<'_>, table: &Table<'_, '_>, all: Shadow) -> O
             return None;
         }
     }
+    let keys: Option<Vec<String>> = match table.get("keys") {
+        None => Some(Vec::new()),
+        Some(entry) => {
+            let entries = entry.array(report, "a list of keys")?;
+            let keys: Vec<Option<String>> = entries
+                .iter()
+                .map(|entry| Some(entry.string(report, "a key")?.to_owned()))
+                .collect();
+            keys.into_iter().collect()
+        }
+    };
     if first > last {
         let place = table.get("first_hash").or(table.get("last_hash"));
         report
@@ -191,5 +294,6 @@ fn read_shadow(report: &mut Report<'_>, table: &Table<'_, '_>, all: Shadow) -> O
         last_hash: u32::try_from(last).ok()?,
         per_million: u32::try_from(per_million).ok()?,
         variable,
+        keys: keys?,
     })
 }

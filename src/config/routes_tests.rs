@@ -41,7 +41,7 @@ fn routes_nest() {
     let warm_up = Route::WarmUp {
         cold: pool(0),
         warm: pool(1),
-        exptime: 3600,
+        exptime: Some(3600),
     };
     let prefixes = vec![(b"u:".to_vec(), failover), (b"a:".to_vec(), warm_up)];
     assert_eq!(

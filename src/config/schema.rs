@@ -13,11 +13,15 @@ mod many;
 use std::fmt::Write as _;
 
 mod choose;
+mod fills;
 mod keys;
+mod orders;
 
 pub use choose::*;
+pub use fills::*;
 pub use keys::*;
 pub use many::{ROUTE_ALL, ROUTE_MISS_FAILOVER, ROUTE_SELECTIVE_FAILOVER, ROUTE_SHADOW};
+pub use orders::*;
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
@@ -670,9 +674,9 @@ pub const ROUTE_WARM_UP: Section = Section {
         key("warm", "route", "required", "The cache that is full."),
         key(
             "exptime",
-            "duration in whole seconds, up to 30d",
+            "duration in whole seconds, up to 30d, or \"keep\"",
             "required",
-            "How long an item copied to `cold` lives; 0 is for ever. The lifetime it had in `warm` is not known.",
+            "How long an item copied to `cold` lives; 0 is for ever, `\"keep\"` as long as it still has in `warm`, which is asked for that. What a `gat` or `gats` copies lives as long as that says.",
         ),
     ],
 };
@@ -911,6 +915,19 @@ pub const SECTIONS: &[Section] = &[
     ROUTE_KEY_SPLIT,
     ROUTE_SHARD_SPLIT,
     ROUTE_SHARD,
+    ROUTE_LATEST,
+    ROUTE_KEYED_FAILOVER,
+    ROUTE_TWO_LEVEL,
+    ROUTE_BY_SIZE,
+    ROUTE_STAGING,
+    ROUTE_MIGRATE,
+    ROUTE_SLOW_WARM_UP,
+    ROUTE_LATENCY,
+    ROUTE_BLACKHOLE,
+    CONDITION,
+    ROUTE_CLIENT,
+    ROUTE_BALANCE,
+    ROUTE_OUTSTANDING,
     LIMITS,
     SPOOL,
     LOG,

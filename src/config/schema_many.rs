@@ -152,5 +152,11 @@ pub const ROUTE_SHADOW: Section = Section {
             "`1000000`",
             "How many of a million requests for these keys are copied, at random.",
         ),
+        key(
+            "keys",
+            "list of texts",
+            "all keys",
+            "Only these keys are copied, whatever follows them behind a `|#|`.",
+        ),
     ],
 };

@@ -54,7 +54,7 @@ impl Bits {
 }
 
 /// Ch3 ("furc hash"): the position below `count` of a key; 0 if `count` is 0 or 1.
-pub(super) fn ch3(key: &[u8], count: u32) -> u32 {
+pub(crate) fn ch3(key: &[u8], count: u32) -> u32 {
     const TRIES: u32 = 32;
     const STRIDE: usize = 23;
     if count <= 1 {
@@ -147,6 +147,13 @@ pub(super) fn weighted_ch3(
         suffix_length = if round < 10 { 1 } else { 2 };
     }
     found
+}
+
+/// The same for a key alone and weights as they are written; a missing one is a half.
+pub(crate) fn weighted(key: &[u8], count: u32, weights: &[f64]) -> u32 {
+    weighted_ch3(key, b"", count, |at| {
+        threshold(weights.get(at as usize).copied().unwrap_or(0.5))
+    })
 }
 
 /// Calls `then` with the parts as one slice: in place if only the first has bytes, else on the stack.

@@ -23,6 +23,7 @@ mod explain;
 mod function;
 mod jump;
 mod ketama;
+mod latest;
 mod libhashkit;
 mod murmur;
 mod rendezvous;
@@ -36,10 +37,13 @@ mod golden;
 #[cfg(test)]
 mod properties;
 
+pub(crate) use ch3::{ch3, weighted};
 pub use distribution::{Distribution, WeightRule};
 pub use error::{PlacementError, UnknownName};
 pub use explain::Explanation;
 pub use function::HashFunction;
+pub(crate) use latest::latest;
+pub(crate) use rendezvous::rendezvous_order;
 pub use ring::{DEFAULT_POINTS, MAX_POINTS};
 pub use selector::{MAX_SALT, Selector};
 pub use shift::Shift;

@@ -63,6 +63,31 @@ pub(super) fn first_largest(scores: impl Iterator<Item = f64>) -> usize {
     best.0
 }
 
+/// The places of these tags by descending score for a key, as mcrouter orders them; without weights all are alike.
+pub(crate) fn rendezvous_order(tags: &[String], weights: &[f64], key: &[u8]) -> Vec<usize> {
+    let key = key_hash(key);
+    let mut scores: Vec<(usize, f64)> = tags
+        .iter()
+        .enumerate()
+        .map(|(at, tag)| {
+            let tag = tag_hash(tag);
+            match weights {
+                [] => (at, score(tag, key)),
+                weights => {
+                    let weight = weights.get(at).copied().unwrap_or(0.0);
+                    (at, weighted_score(tag, key, weight))
+                }
+            }
+        })
+        .collect();
+    // Of equal scores without weights the last wins, with weights the first.
+    if weights.is_empty() {
+        scores.reverse();
+    }
+    scores.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    scores.into_iter().map(|(at, _)| at).collect()
+}
+
 /// A node as pymemcache scores it: MurmurHash3 of `node-key`, where the node is `host:port` (the port
 /// always, IPv6 addresses without brackets), or the path of a unix socket.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use std::fmt::Write as _;
 use super::View;
 use crate::config::mcrouter;
 use crate::config::{
-    Choose, Compat, ErrorResult, Failover, FailoverOn, OnFailure, Pool, Requests, Route, Rule,
-    Verdict, Verdicts,
+    Choose, Compat, ErrorResult, Failover, FailoverOn, KeyedFailover, Latest, OnFailure, Pool,
+    Requests, Route, Rule, Verdict, Verdicts,
 };
 use crate::config::{Keys, shard_id, shard_key};
 use crate::hash::{Distribution, Placement};
@@ -310,7 +310,7 @@ impl<'v> Walk<'v> {
                 (Some(name), vec![&**child], How::First)
             }
             Route::Choose(choose) => self.choose(choose, key),
-            Route::Many { rule, children } => self.many(*rule, children, key),
+            Route::Many { rule, children } => self.many(rule, children, key),
             Route::Keys(keys) => return self.keys(keys, key),
         };
         Step {
@@ -477,7 +477,7 @@ impl<'v> Walk<'v> {
 
     fn many(
         &self,
-        rule: Rule,
+        rule: &Rule,
         children: &'v [Route],
         key: &[u8],
     ) -> (Option<String>, Vec<&'v Route>, How) {
@@ -494,11 +494,17 @@ impl<'v> Walk<'v> {
                     How::First
                 }
             },
-            Rule::Failover(failover) => {
+            Rule::Failover(failover)
+            | Rule::Latest(Latest { failover, .. })
+            | Rule::KeyedFailover(KeyedFailover { failover, .. }) => {
+                if let Rule::Latest(latest) = rule {
+                    let own = latest.own(children.len()).into_iter();
+                    all = own.filter_map(|index| children.get(index)).collect();
+                }
                 if let Some(most) = failover.max_tries {
                     all.truncate((most as usize).max(1));
                 }
-                let verdicts = verdicts(&failover, group);
+                let verdicts = verdicts(failover, group);
                 How::While(Box::new(move |ended| match ended {
                     Ended::Nothing => false,
                     Ended::Failed(verdict) => verdicts.has(verdict),
@@ -510,9 +516,40 @@ impl<'v> Walk<'v> {
                 }
                 How::All
             }
+            Rule::WarmUp { .. } | Rule::Levels(_) | Rule::Sizes(_) => match group {
+                Some(Group::GetLike) => How::While(Box::new(|_| true)),
+                _ => {
+                    all.truncate(1);
+                    How::First
+                }
+            },
+            Rule::Balance { .. } => How::While(Box::new(|ended| matches!(ended, Ended::Failed(_)))),
+            Rule::Latency(_) | Rule::Outstanding(_) => How::First,
+            // Which of them it is follows from more than the key.
+            Rule::Staging
+            | Rule::Migrate(_)
+            | Rule::SlowWarmUp(_)
+            | Rule::Blackhole(_)
+            | Rule::Client(_) => How::All,
         };
         let name = match rule {
-            Rule::Failover(_) => "failover",
+            Rule::Failover(_) | Rule::Latest(_) | Rule::KeyedFailover(_) => "failover",
+            Rule::Levels(_) => "l1l2-cache",
+            Rule::Sizes(_) => "l1l2-sizesplit",
+            Rule::SlowWarmUp(_) => "slow-warmup",
+            Rule::Client(_) => "OriginalClientHashRoute",
+            Rule::Balance { .. } => "loadbalancer|weighted-hashing",
+            Rule::Outstanding(limit) => {
+                let name = format!("outstanding-limit|limit={limit}");
+                return (Some(name), all, how);
+            }
+            Rule::Latency(rule) => {
+                let (before, after, total) = (rule.before, rule.after, rule.total);
+                let name = format!(
+                    "latency-injection|before:{before}ms|after:{after}ms|total:{total}ms|request_payload:false|max_request_latency_us:0"
+                );
+                return (Some(name), all, how);
+            }
             // mcrouter shows it only around children that have copies for the key.
             Rule::Shadow(_) if all.len() == 1 => return (None, all, how),
             rule => rule.name(),

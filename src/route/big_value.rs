@@ -141,7 +141,12 @@ fn is_text(key: &[u8]) -> bool {
 
 /// The command line with [`FLAG`] and another length of its value.
 pub fn metadata_head(class: Class, head: &[u8], update: Update, len: usize) -> Vec<u8> {
-    let flags = (update.flags | FLAG).to_string();
+    stand_in_head(class, head, update.flags | FLAG, len)
+}
+
+/// The command line with these flags and another length of its value.
+pub fn stand_in_head(class: Class, head: &[u8], flags: u32, len: usize) -> Vec<u8> {
+    let flags = flags.to_string();
     let len = len.to_string();
     let mut out = Vec::with_capacity(head.len() + 16);
     let store = class == Class::Store;

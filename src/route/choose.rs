@@ -50,6 +50,14 @@ impl PartialEq for Spread {
 impl Eq for Spread {}
 
 impl Choice {
+    /// Which of its children a key has, by their positions, if that follows from its hash.
+    pub fn place(&self, key: &[u8]) -> Option<usize> {
+        match self {
+            Choice::Hash { spread, .. } => Some(spread.0.select(key)),
+            _ => None,
+        }
+    }
+
     /// Where a key goes.
     pub fn child(&self, key: &[u8]) -> Option<NodeId> {
         match self {

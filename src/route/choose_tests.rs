@@ -17,7 +17,7 @@ fn tree(route: &str) -> Tree {
 }
 
 fn begin(tree: &Tree, operation: Operation, key: &[u8]) -> (Plan, Option<Target>) {
-    let mut plan = Plan::of(operation, 0);
+    let mut plan = Plan::of(operation, false, 0);
     let target = match tree.resolve(key) {
         Step::Pool(pool) => Some(Target::Pool(pool)),
         Step::Decide(node) => plan.start(tree, node, key, Sort::Get),

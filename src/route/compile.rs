@@ -9,8 +9,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::config::{
-    Compat, Config, FailOpen, Failover, FailoverOn, Gutter, OnFailure, OnReturn, Pool, Route, Rule,
-    ServerAddr,
+    Compat, Config, FailOpen, Failover, FailoverOn, Gutter, KeyedFailover, OnFailure, OnReturn,
+    Pool, Route, Rule, ServerAddr,
 };
 use crate::hash::{PlacementError, Selector, Shift};
 use crate::protocol::error::Words;
@@ -18,6 +18,7 @@ use crate::protocol::request;
 use crate::upstream::health::HealthPolicy;
 use crate::upstream::tko::Bounds;
 
+use super::choose::Choice;
 use super::moved::{Handover, MovedKeys};
 use super::tree::{Node, NodeId, Reason, Reasons, Tree};
 use super::{choose, introspect, keys};
@@ -502,11 +503,17 @@ fn add(route: &Route, leaves: &Leaves<'_>, nodes: &mut Vec<Node>) -> NodeId {
             cold,
             warm,
             exptime,
-        } => Node::WarmUp {
-            cold: add(cold, nodes),
-            warm: add(warm, nodes),
-            exptime: *exptime,
-        },
+        } => {
+            let (cold, warm) = (add(cold, nodes), add(warm, nodes));
+            match exptime {
+                Some(exptime) if leads_to_pools(cold, nodes) => Node::WarmUp {
+                    cold,
+                    warm,
+                    exptime: *exptime,
+                },
+                _ => many(&Rule::WarmUp { exptime: *exptime }, vec![cold, warm], nodes),
+            }
+        }
         Route::BigValue {
             child,
             split_threshold,
@@ -528,17 +535,49 @@ fn add(route: &Route, leaves: &Leaves<'_>, nodes: &mut Vec<Node>) -> NodeId {
                 child
             });
             let children = children.collect();
-            many(*rule, children, nodes)
+            many(rule, children, nodes)
         }
     };
     push(node, nodes)
 }
 
-fn many(rule: Rule, mut children: Vec<NodeId>, nodes: &mut Vec<Node>) -> Node {
+/// Whether every key comes to a pool from there, and to no more.
+fn leads_to_pools(node: NodeId, nodes: &[Node]) -> bool {
+    match nodes.get(node as usize) {
+        Some(Node::Pool(_) | Node::Moving { .. }) => true,
+        Some(Node::Prefix { prefixes, default }) => {
+            let all = prefixes.iter().map(|(_, child)| child).chain([default]);
+            all.copied().all(|child| leads_to_pools(child, nodes))
+        }
+        Some(Node::Choose(Choice::Hash { children, .. })) => {
+            children.iter().all(|child| leads_to_pools(*child, nodes))
+        }
+        _ => false,
+    }
+}
+
+fn many(rule: &Rule, mut children: Vec<NodeId>, nodes: &mut Vec<Node>) -> Node {
+    let own;
+    let rule = match rule {
+        Rule::Latest(latest) => {
+            let order = latest.own(children.len()).into_iter();
+            children = order.filter_map(|at| children.get(at).copied()).collect();
+            own = Rule::Failover(latest.failover);
+            &own
+        }
+        rule => rule,
+    };
     if let Rule::Failover(Failover {
         exptime: exptime @ 1..,
         ..
-    }) = rule
+    })
+    | Rule::KeyedFailover(KeyedFailover {
+        failover: Failover {
+            exptime: exptime @ 1..,
+            ..
+        },
+        ..
+    }) = *rule
     {
         for child in children.iter_mut().skip(1) {
             let shorter = Node::Shorten {
@@ -549,7 +588,7 @@ fn many(rule: Rule, mut children: Vec<NodeId>, nodes: &mut Vec<Node>) -> Node {
         }
     }
     Node::Many {
-        rule,
+        rule: Arc::new(rule.clone()),
         children,
         memory: Arc::default(),
     }

@@ -101,6 +101,8 @@ pub struct Plan {
     joined: bool,
     /// What the request does.
     operation: Operation,
+    /// It is one of the meta protocol.
+    meta: bool,
     /// When it began.
     now: u64,
     /// Whether there was ever a level of a node that changes times to live.
@@ -110,10 +112,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// For a request that does this; `now` in microseconds since the process began.
-    pub fn of(operation: Operation, now: u64) -> Plan {
+    /// For a request that does this, maybe in the meta protocol; `now` in microseconds since the process began.
+    pub fn of(operation: Operation, meta: bool, now: u64) -> Plan {
         Plan {
             operation,
+            meta,
             now,
             ..Plan::default()
         }
@@ -179,6 +182,12 @@ impl Plan {
                     let stays;
                     (at, stays) = match (tree.node(node)?, sort) {
                         (Node::Failover { children, .. }, _) => (*children.first()?, true),
+                        // Its answer is of the copy, or says nothing of the flags that a copy must have.
+                        (Node::WarmUp { .. }, Sort::Get)
+                            if self.meta || self.operation != Operation::Get =>
+                        {
+                            return Some(Target::Many(node));
+                        }
                         (Node::WarmUp { cold, .. }, _) => (*cold, sort == Sort::Get),
                         (Node::BigValue { threshold, .. }, Sort::Update { len })
                             if len > *threshold =>

@@ -54,7 +54,7 @@ mod tests {
             panic!("{:?}", asked.tree);
         };
         for operation in Operation::ALL {
-            let target = Plan::of(operation, 0).start(&asked.tree, node, key, Sort::Get);
+            let target = Plan::of(operation, false, 0).start(&asked.tree, node, key, Sort::Get);
             let is_own = matches!(target, Some(Target::Own(_)));
             assert_eq!(is_own, operation == Operation::Get, "{operation:?}");
         }

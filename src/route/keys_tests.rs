@@ -25,7 +25,7 @@ fn ways(tree: &Tree, operation: Operation, key: &str) -> Result<Vec<(u32, String
         Step::Decide(node) => node,
         Step::Nowhere => return Ok(Vec::new()),
     };
-    let mut plan = Plan::of(operation, 0);
+    let mut plan = Plan::of(operation, false, 0);
     match plan.start(tree, node, key, Sort::Get) {
         Some(Target::Rekey(node)) => {
             let Some(Node::Rekey(rekey)) = tree.node(node) else {

@@ -6,7 +6,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::pairing::Pairing;
-use crate::config::{Failover, Verdict};
+use crate::config::{Failover, SlowWarmUp, Verdict};
 
 /// What a failover remembers from one request to the next, in all workers.
 #[derive(Debug, Default)]
@@ -31,6 +31,13 @@ struct Remembered {
     failures: Vec<u32>,
     /// What is missing from a full bucket, in millionths of a request.
     missing: u64,
+    /// Gets that notes have answered since one was looked into.
+    noted: u32,
+    /// Hits and misses of a child that may be cold.
+    hits: u64,
+    misses: u64,
+    /// It is cold.
+    is_cold: bool,
 }
 
 const MILLION: u64 = 1_000_000;
@@ -93,6 +100,59 @@ impl Memory {
             memory.missing = missing;
         }
         goes_on
+    }
+}
+
+impl Memory {
+    /// Counts a get that a note has answered; true for one in `period`, never for 0.
+    pub fn is_due(&self, period: u32) -> bool {
+        if period == 0 {
+            return false;
+        }
+        let mut memory = self.lock();
+        memory.noted += 1;
+        if memory.noted < period {
+            return false;
+        }
+        memory.noted = 0;
+        true
+    }
+
+    /// Counts a hit or a miss of a child that may be cold.
+    pub fn tally(&self, rule: &SlowWarmUp, is_hit: bool) {
+        let mut memory = self.lock();
+        match is_hit {
+            true => memory.hits += 1,
+            false => memory.misses += 1,
+        }
+        let share = memory.hit_share(rule);
+        if memory.is_cold {
+            memory.is_cold = share < rule.disable.0.into();
+        } else {
+            memory.is_cold = share < rule.enable.0.into();
+        }
+    }
+
+    /// Whether a get is kept from such a child, by a random number.
+    pub fn spares(&self, rule: &SlowWarmUp, random: u64) -> bool {
+        let memory = self.lock();
+        if !memory.is_cold {
+            return false;
+        }
+        let more = memory.hit_share(rule).saturating_mul(rule.step.0.into()) / MILLION;
+        // The upper bits are the better ones.
+        (random >> 20) % MILLION >= more + u64::from(rule.start.0)
+    }
+}
+
+impl Remembered {
+    /// In millionths.
+    fn hit_share(&self, rule: &SlowWarmUp) -> u64 {
+        let all = self.hits + self.misses;
+        if all < u64::from(rule.min_requests) || all == 0 {
+            return MILLION;
+        }
+        self.hits.saturating_mul(MILLION) / all
     }
 }
 

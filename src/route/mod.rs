@@ -11,6 +11,7 @@ pub mod introspect;
 pub mod keys;
 pub mod many;
 pub mod moved;
+pub mod orders;
 pub mod pairing;
 pub mod rate;
 pub mod tree;

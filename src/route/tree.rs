@@ -142,7 +142,7 @@ pub enum Node {
     /// Several children, and a rule that decides between them.
     Many {
         /// See there.
-        rule: Rule,
+        rule: Arc<Rule>,
         /// At least one.
         children: Vec<NodeId>,
         /// What it remembers.
@@ -282,7 +282,7 @@ impl Tree {
                     Some(child) => id = child,
                     None => return Step::Decide(id),
                 },
-                Some(Node::Many { rule, children, .. }) => match passed(*rule, children, key) {
+                Some(Node::Many { rule, children, .. }) => match passed(rule, children, key) {
                     Some(child) => id = child,
                     None => return Step::Decide(id),
                 },
@@ -310,7 +310,7 @@ fn unchanged(rekey: &Rekey, key: &[u8]) -> Option<NodeId> {
 /// Where a key goes from a node whose rule is not for it. Apart, lest a mere pool pays for it.
 #[cold]
 #[inline(never)]
-fn passed(rule: Rule, children: &[NodeId], key: &[u8]) -> Option<NodeId> {
+fn passed(rule: &Rule, children: &[NodeId], key: &[u8]) -> Option<NodeId> {
     match rule {
         Rule::Shadow(shadow) if !shadow.takes(key) => children.first().copied(),
         _ => None,

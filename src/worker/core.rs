@@ -12,6 +12,7 @@
 //! All times are microseconds on the caller's clock.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -205,6 +206,13 @@ impl Core {
         self.stats.worker.curr_connections.inc();
         self.stats.worker.total_connections.inc();
         self.replies.open()
+    }
+
+    /// A client's address is known.
+    pub fn client_is_at(&mut self, id: u32, address: IpAddr) {
+        if let Some(client) = self.replies.client_mut(id) {
+            client.address = Some(address);
+        }
     }
 
     /// A client's connection is gone.

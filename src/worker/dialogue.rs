@@ -21,6 +21,9 @@ use crate::protocol::response::Kind;
 use crate::route::exec::Outcome;
 use crate::route::tree::NodeId;
 
+/// How long a pause is that somebody else may end, in microseconds.
+const PAUSE: u64 = 1000;
+
 /// A dialogue under way.
 pub(super) type Dialogue = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
@@ -63,8 +66,10 @@ pub(super) struct Talk {
     next: u32,
     /// Asked and not yet taken by the worker.
     pub asks: VecDeque<(u32, Ask)>,
-    /// Pauses begun and not yet taken by the worker.
-    pub pauses: Vec<u32>,
+    /// Pauses begun and not yet taken by the worker, and how long they are in microseconds.
+    pub pauses: Vec<(u32, u64)>,
+    /// Permits asked for and not yet taken by the worker: whose they are, and how many of them there may be.
+    pub permits: Vec<(u32, usize, u32)>,
     /// In the order in which they have arrived.
     answers: VecDeque<(u32, Answer)>,
     /// The answer to the request, given before the dialogue is over.
@@ -118,9 +123,30 @@ impl Handle {
     /// Waits for a moment, for what others do. To ask anything instead would be a circle without an end as soon as
     /// the answer is known without asking a server.
     pub(super) fn pause(&self) -> Asked<'_> {
+        self.sleep(PAUSE)
+    }
+
+    /// Waits for so many microseconds.
+    pub(super) fn sleep(&self, micros: u64) -> Asked<'_> {
+        Asked {
+            handle: self,
+            number: self.begin_pause(micros),
+        }
+    }
+
+    /// Begins to wait; that it is over is had under this number.
+    pub(super) fn begin_pause(&self, micros: u64) -> u32 {
         let mut talk = self.talk();
         let number = talk.number();
-        talk.pauses.push(number);
+        talk.pauses.push((number, micros));
+        number
+    }
+
+    /// Waits until fewer than so many dialogues of this worker hold a permit of that name; this one holds one to its end.
+    pub(super) fn permit(&self, name: usize, limit: u32) -> Asked<'_> {
+        let mut talk = self.talk();
+        let number = talk.number();
+        talk.permits.push((number, name, limit));
         Asked {
             handle: self,
             number,

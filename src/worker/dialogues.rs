@@ -10,7 +10,8 @@
 //! answers for one that is gone, told apart by serial number, are thrown away. An update that takes a dialogue
 //! holds its client's later requests back, which would else overtake it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -22,6 +23,7 @@ use super::dialogue::{Answer, Ask, Dialogue, Handle};
 use super::dispatch::{Op, pick};
 use super::frame::{Frame, Retained};
 use super::hub::Later;
+use super::permits::Permits;
 use crate::protocol::error::ErrorKind;
 use crate::protocol::response;
 use crate::route::big_value::with_flags;
@@ -38,9 +40,6 @@ const COMMAND: usize = 64;
 /// Dialogues of a worker that may go on after they have answered early. With more, a client waits for the end of its
 /// request.
 const MAX_BACKGROUND: usize = 1024;
-
-/// How long a pause of a dialogue is, in microseconds.
-const PAUSE: u64 = 1000;
 
 /// The most that is set aside at once for an answer that has been announced, in bytes.
 const ROOM: usize = 1 << 20;
@@ -107,6 +106,8 @@ struct Running {
     destination: Option<u32>,
     /// Its client waits for it before it asks on.
     holds_client: bool,
+    /// The name of the permit that it holds.
+    permit: Option<usize>,
     unsent: VecDeque<(u32, Ask)>,
     /// Where the first of these goes, once that is known: a choice by chance or by a rate is made but once.
     way: Option<(Plan, Option<Target>)>,
@@ -143,8 +144,11 @@ pub struct Dialogues {
     waiting: VecDeque<u32>,
     /// There may be room for asks of theirs.
     has_room: bool,
-    /// When pauses end, and whose they are; the first one ends first.
-    pauses: VecDeque<(u64, Ticket)>,
+    /// When pauses end, and whose they are; of those that end together the first begun comes first.
+    pauses: BTreeMap<(u64, u64), Ticket>,
+    /// How many pauses there have been.
+    paused: u64,
+    permits: Permits,
 }
 
 impl std::fmt::Debug for Dialogues {
@@ -247,15 +251,16 @@ impl Dialogues {
 
     /// When the next pause ends, or `u64::MAX`.
     pub(super) fn next_pause(&self) -> u64 {
-        self.pauses.front().map_or(u64::MAX, |(at, _)| *at)
+        let first = self.pauses.first_key_value();
+        first.map_or(u64::MAX, |((at, _), _)| *at)
     }
 
     /// Ends the pauses that are over.
     pub(super) fn end_pauses(&mut self, now: u64, later: &mut VecDeque<Later>) {
-        while let Some((at, to)) = self.pauses.front().copied()
-            && at <= now
+        while let Some(first) = self.pauses.first_entry()
+            && first.key().0 <= now
         {
-            self.pauses.pop_front();
+            let to = first.remove();
             self.answer(to, Answer::Miss, later);
         }
     }
@@ -311,6 +316,9 @@ impl Dialogues {
         for open in &running.open {
             self.close(open);
         }
+        if let Some(name) = running.permit {
+            self.pass_on(name);
+        }
         Some(running)
     }
 
@@ -318,6 +326,19 @@ impl Dialogues {
     pub(super) fn held(&self) -> impl Iterator<Item = (Ticket, usize)> {
         let all = self.running.iter();
         all.map(|(_, running)| (running.root, running.held()))
+    }
+}
+
+impl Dialogues {
+    /// A permit is free.
+    #[cold]
+    fn pass_on(&mut self, name: usize) {
+        while let Some(next) = self.permits.next(name) {
+            if let Some(running) = self.live(next) {
+                running.permit = Some(name);
+                return self.permits.granted.push(next);
+            }
+        }
     }
 }
 
@@ -399,6 +420,7 @@ impl Core {
             handle,
             destination,
             holds_client,
+            permit: None,
             unsent: VecDeque::new(),
             way: None,
             open: Vec::new(),
@@ -408,6 +430,13 @@ impl Core {
             waits: false,
         });
         self.later.push_back(Later::Poll(id as u32));
+    }
+
+    /// The address of the client that a request is of, if it has one.
+    pub(super) fn address_of(&mut self, to: Ticket) -> Option<IpAddr> {
+        let root = self.dialogues.live(to).map_or(to, |outer| outer.root);
+        let client = self.replies.client_of(root)?;
+        self.replies.client(client)?.address
     }
 
     fn is_wanted(&mut self, to: Ticket) -> bool {
@@ -465,14 +494,15 @@ impl Core {
             Poll::Pending => {
                 running.future = Some(future);
                 let is_early;
+                let permits;
                 let pauses = {
                     let mut talk = running.handle.talk();
                     is_early = talk.early.is_some();
                     running.unsent.append(&mut talk.asks);
+                    permits = std::mem::take(&mut talk.permits);
                     std::mem::take(&mut talk.pauses)
                 };
-                let until = self.now.saturating_add(PAUSE);
-                for number in pauses {
+                for (number, name, limit) in permits {
                     running.open.push(Open {
                         number,
                         is_pause: true,
@@ -480,7 +510,25 @@ impl Core {
                         bytes: 0,
                     });
                     let to = Ticket::of_dialogue(id, running.serial, number);
-                    self.dialogues.pauses.push_back((until, to));
+                    let client = self.replies.client_of(running.root);
+                    let client = client.unwrap_or(u32::MAX);
+                    if self.dialogues.permits.ask(name, limit, client, to) {
+                        running.permit = Some(name);
+                        self.dialogues.permits.granted.push(to);
+                    }
+                }
+                for (number, micros) in pauses {
+                    let until = self.now.saturating_add(micros);
+                    running.open.push(Open {
+                        number,
+                        is_pause: true,
+                        destination: None,
+                        bytes: 0,
+                    });
+                    let to = Ticket::of_dialogue(id, running.serial, number);
+                    self.dialogues.paused += 1;
+                    let nth = self.dialogues.paused;
+                    self.dialogues.pauses.insert((until, nth), to);
                     self.timer = self.timer.min(until);
                 }
                 if running.unsent.is_empty() && running.open.is_empty() {
@@ -494,6 +542,7 @@ impl Core {
                 if is_early && self.dialogues.background < MAX_BACKGROUND {
                     self.answer_early(id);
                 }
+                self.grant();
             }
         }
     }
@@ -517,10 +566,18 @@ impl Core {
         self.hub().conclude(to, answer);
     }
 
+    /// Tells those who have got a permit.
+    fn grant(&mut self) {
+        while let Some(to) = self.dialogues.permits.granted.pop() {
+            self.dialogues.answer(to, Answer::Miss, &mut self.later);
+        }
+    }
+
     fn end_dialogue(&mut self, id: u32, answer: Answer) {
         let Some(running) = self.dialogues.remove(id) else {
             return;
         };
+        self.grant();
         if let Some(destination) = running.destination
             && running.to == Ticket::WORKER
         {
@@ -551,6 +608,7 @@ impl Core {
                 self.hold_client(running.root, false);
             }
             self.forget_frame(running.to);
+            self.grant();
         }
     }
 
@@ -608,7 +666,7 @@ impl Core {
         let sort = ask.what.op().sort(key, tree.splits());
         let only = running.destination;
         let (plan, target) = running.way.clone().unwrap_or_else(|| {
-            let mut plan = Plan::of(ask.what.op().operation(), self.now);
+            let mut plan = ask.what.op().plan(self.now);
             let target = match only {
                 Some(_) => None,
                 None => match tree.resolve_for(ask.what.op().operation(), ask.from, key) {

@@ -306,6 +306,9 @@ impl Driver {
             }
         };
         let id = self.core.client_opened();
+        if let Some(address) = stream.address() {
+            self.core.client_is_at(id, address);
+        }
         let waker = self.waker(Token::Client(id));
         put(
             &mut self.clients,

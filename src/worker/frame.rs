@@ -448,6 +448,16 @@ impl Retained {
 }
 
 impl Op<'_> {
+    /// Its way along a route, which begins now.
+    #[inline]
+    pub(super) fn plan(&self, now: u64) -> Plan {
+        let meta = match self {
+            Op::Get(..) => false,
+            Op::Command { class, .. } => matches!(class, Class::Meta { .. }),
+        };
+        Plan::of(self.operation(), meta, now)
+    }
+
     /// What it does.
     pub(super) fn operation(&self) -> Operation {
         match self {

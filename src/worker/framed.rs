@@ -27,7 +27,7 @@ impl Core {
         let routing = Arc::clone(&self.routing);
         let tree = &routing.snapshot.tree;
         let sort = op.sort(key, tree.splits());
-        let mut plan = Plan::of(op.operation(), self.now);
+        let mut plan = op.plan(self.now);
         let Some(target) = plan.start(tree, node, key, sort) else {
             return self.fail(to, ErrorKind::NoServer);
         };
@@ -185,7 +185,7 @@ impl Core {
         let (key, sort) = (what.key(), Sort::Update { len: 0 });
         let mut nodes = vec![*node];
         while let Some(node) = nodes.pop() {
-            match Plan::of(Operation::Delete, self.now).start(tree, node, key, sort) {
+            match Plan::of(Operation::Delete, false, self.now).start(tree, node, key, sort) {
                 // Should it fail: what is there does not live long.
                 Some(Target::Pool(pool)) => {
                     let _ = self.send_retained(routing, pool, Ticket::NOBODY, what);
@@ -280,23 +280,56 @@ impl Core {
         node: NodeId,
         what: &Retained,
     ) -> Result<(), ErrorKind> {
-        let Some(Node::Many {
-            rule,
-            children,
-            memory,
-        }) = routing.snapshot.tree.node(node)
-        else {
-            return Err(ErrorKind::NoServer);
+        let (rule, children, memory) = match routing.snapshot.tree.node(node) {
+            Some(Node::Many {
+                rule,
+                children,
+                memory,
+            }) => (Arc::clone(rule), children.clone(), Arc::clone(memory)),
+            Some(Node::WarmUp {
+                cold,
+                warm,
+                exptime,
+            }) => {
+                let exptime = Some(*exptime);
+                let rule = Arc::new(Rule::WarmUp { exptime });
+                (rule, vec![*cold, *warm], Arc::default())
+            }
+            _ => return Err(ErrorKind::NoServer),
         };
         let to = self.adopt_request(to);
-        let mut children = children.clone();
-        if let Rule::Shadow(shadow) = rule
+        let mut children = children;
+        if let Rule::Shadow(shadow) = &*rule
             && (self.overloaded || !shadow.samples(self.random()) || self.dialogues.is_busy())
         {
             children.truncate(1);
         }
         self.count_requests(children.len());
-        let terms = (*rule, children, Arc::clone(memory));
+        let client = match *rule {
+            Rule::Client(_) => self.address_of(to),
+            _ => None,
+        };
+        let terms = many::Terms {
+            random: match *rule {
+                Rule::SlowWarmUp(_) => self.random(),
+                _ => 0,
+            },
+            unix: match *rule {
+                Rule::Migrate(_) => self.local.unix_time(),
+                _ => 0,
+            },
+            normal: match *rule {
+                Rule::KeyedFailover(_) => {
+                    let first = children.first().copied();
+                    first.and_then(|first| chosen(routing, first, what.key()))
+                }
+                _ => None,
+            },
+            client,
+            rule,
+            children,
+            memory,
+        };
         let tree = &routing.snapshot.tree;
         let is_update = what.op().sort(what.key(), tree.splits()) != Sort::Get;
         let (what, now) = (what.clone(), self.now);
@@ -395,6 +428,25 @@ impl Core {
         self.begin_dialogue(to, &routing, false, |handle| {
             Box::pin(join(handle, joining))
         });
+    }
+}
+
+/// Which of its servers, or children, a node has for a key, if it goes by a hash.
+fn chosen(routing: &Routing, node: NodeId, key: &[u8]) -> Option<usize> {
+    let mut node = node;
+    loop {
+        match routing.snapshot.tree.node(node)? {
+            Node::Pool(pool) => {
+                let pool = routing.snapshot.pools.get(*pool as usize)?;
+                return Some(pool.selector.as_ref()?.select(key));
+            }
+            Node::Choose(choice) => return choice.place(key),
+            Node::Moving { new, .. } => node = *new,
+            Node::Failover { children, .. } | Node::Many { children, .. } => {
+                node = *children.first()?;
+            }
+            _ => return None,
+        }
     }
 }
 

@@ -28,6 +28,7 @@ mod moving;
 #[cfg(test)]
 mod moving_core_tests;
 mod own;
+mod permits;
 mod ready;
 mod rekey;
 mod returns;

@@ -1,6 +1,7 @@
 //! Sockets of clients and servers, TCP or unix, as the driver uses them.
 
 use std::io::{self, IoSlice, Read};
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -35,6 +36,14 @@ impl Stream {
             Socket::Tcp(s) => Stream::Tcp(TcpStream::from_std(s)?),
             Socket::Unix(s) => Stream::Unix(UnixStream::from_std(s)?),
         })
+    }
+
+    /// The address of the other side.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        match self {
+            Stream::Tcp(s) => s.peer_addr().ok().map(|addr| addr.ip().to_canonical()),
+            Stream::Unix(_) => None,
+        }
     }
 
     /// Lets the other side see a reset instead of an end when this is dropped. Unix sockets have no such thing.

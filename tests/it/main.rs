@@ -27,6 +27,7 @@ mod choose;
 mod differential;
 mod failure;
 mod golden;
+mod handles;
 mod hostile_reads;
 mod hostile_updates;
 mod input;

@@ -105,7 +105,7 @@ pub(super) const STANDALONE: &[Flag] = &[
     flag("tcp-listen-backlog", None, "tcp_listen_backlog", Int, "4096", Idle("it is 4096, as far as the system allows")),
     flag("max-client-outstanding-reqs", None, "max_client_outstanding_reqs", Int, "34133", Use),
     flag("reqs-per-read", None, "reqs_per_read", Int, "0", Idle("mcrouter ignores it, too")),
-    flag("retain-source-ip", None, "retain_source_ip", Toggle, "0", Idle("no route asks for the client's address")),
+    flag("retain-source-ip", None, "retain_source_ip", Toggle, "0", Use),
     flag("enable-server-compression", None, "enable_server_compression", Toggle, "0", Idle("memcached's protocol has no compression")),
     flag("client-timeout", None, "client_timeout_ms", Int, "1000", Idle("a client that does not read its replies is bounded by bytes, not by time")),
     flag("server-load-interval-ms", None, "server_load_interval_ms", Int, "0", Idle("memcached's protocol has no place for the load")),

@@ -214,6 +214,7 @@ fn settings(given: &mut Given) -> Result<Settings, String> {
     settings.default_route = route_prefix(given.text("route-prefix"))?;
     settings.unknown_to_default = given.is_on("send-invalid-route-to-default");
     settings.only_gets = given.is_on("allow-only-gets");
+    settings.retains_addresses = given.is_on("retain-source-ip");
     settings.big_values = big_values(given)?;
     settings.proxies = within(given, "num-proxies", 0..=1024);
     if settings.proxies == 0 {

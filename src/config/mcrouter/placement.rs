@@ -145,7 +145,7 @@ impl<'v> Wish<'v> {
             "ConstShard" => Distribution::ConstShard,
             "WeightedCh3" => Distribution::WeightedCh3,
             "Rendezvous" | "WeightedRendezvous" => Distribution::Rendezvous,
-            "WeightedCh3Rv" | "Latest" | "LoadBalancer" => {
+            "WeightedCh3Rv" => {
                 let message = format!("not supported yet by this release: the hash {name}");
                 findings.error(at, message);
                 return None;

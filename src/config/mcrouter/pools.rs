@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::diagnostics::quoted;
-use super::super::{Pool, Server};
+use super::super::{Pool, Server, ServerAddr};
 use super::findings::Findings;
 use super::json::{self, did_you_mean};
 use super::server;
@@ -51,11 +51,11 @@ const FIELDS: &[(&str, Field)] = &[
     ("name", Field::Nothing),
     ("qos", Field::Nothing),
     ("hostnames", Field::Nothing),
-    ("failure_domains", Field::Nothing),
+    ("failure_domains", Field::Read),
     ("enable_compression", Field::Nothing),
     ("additional_fanout", Field::Nothing),
     ("disable_request_deadline_check", Field::Nothing),
-    ("error_on_empty", Field::Nothing),
+    ("error_on_empty", Field::Read),
     ("services", Field::Nothing),
     ("service_id_override", Field::Nothing),
     ("pool_locality", Field::Nothing),
@@ -75,6 +75,12 @@ pub(super) struct Read {
     pub(super) pool: Pool,
     /// The servers, and where each is written.
     pub(super) servers: Vec<(Server, Place)>,
+    /// What stands in the place of a server and is a route, by its position.
+    pub(super) routes: HashMap<usize, Value>,
+    /// The failure domain of each server, 0 for none; or nothing.
+    pub(super) domains: Vec<u32>,
+    /// A route to it is an error if there are no servers.
+    pub(super) error_on_empty: bool,
     pub(super) weights: Option<Value>,
     pub(super) tags: Option<Value>,
 }
@@ -257,6 +263,18 @@ impl Pools {
         let tracker = reader.get("tko_tracker").filter(|value| !is_off(value));
         let fail_open = tracker.map(|value| tko_tracker::read(findings, value, count));
         let fail_open = fail_open.map_or(Some(None), |read| read.map(Some));
+        let domains = reader.domains(findings);
+        let error_on_empty = match reader
+            .get("error_on_empty")
+            .map(|value| (value, &value.kind))
+        {
+            None => Some(true),
+            Some((_, Kind::Bool(value))) => Some(*value),
+            Some((value, _)) => {
+                findings.error(value.at, "`error_on_empty` must be true or false");
+                None
+            }
+        };
         (fields && security).then_some(())?;
         let (timeout, connect_timeout) = timeouts?;
         let mut pool = settings.pool.clone();
@@ -270,6 +288,9 @@ impl Pools {
             at,
             pool,
             servers: servers?,
+            routes: reader.routes(),
+            domains: domains?,
+            error_on_empty: error_on_empty?,
             weights: reader.get("weights").cloned(),
             tags: reader.get("tags").cloned(),
         })
@@ -415,6 +436,40 @@ impl Reader<'_> {
         port.map(Some).ok_or(())
     }
 
+    fn domains(&self, findings: &mut Findings<'_>) -> Option<Vec<u32>> {
+        let Some(value) = self.get("failure_domains") else {
+            return Some(Vec::new());
+        };
+        let count = |value: Option<&Value>| {
+            let list = value.and_then(Value::as_list);
+            list.map(|list| list.items().len())
+        };
+        let domains: Option<Vec<u32>> = value.as_list().and_then(|list| {
+            let domains = list.items().iter().map(|item| match &item.kind {
+                Kind::Int(number) => u32::try_from(*number).ok(),
+                Kind::Text(text) => Some(crate::hash::spooky32(text.as_bytes(), 0)),
+                _ => None,
+            });
+            domains.collect()
+        });
+        let servers = count(self.get("servers"));
+        let domains = domains.filter(|domains| Some(domains.len()) == servers);
+        if domains.is_none() {
+            findings
+                .error(value.at, "`failure_domains` must be a list")
+                .label("a whole number or a text for each server");
+        }
+        domains
+    }
+
+    fn routes(&self) -> HashMap<usize, Value> {
+        let list = self.get("servers").and_then(Value::as_list);
+        let items = list.into_iter().flat_map(|list| list.items().iter());
+        let routes = items.enumerate();
+        let routes = routes.filter(|(_, item)| matches!(item.kind, Kind::Map(_)));
+        routes.map(|(index, item)| (index, item.clone())).collect()
+    }
+
     fn servers(&self, findings: &mut Findings<'_>) -> Option<Vec<(Server, Place)>> {
         let port = self.port(findings);
         let Some(value) = self.get("servers") else {
@@ -428,16 +483,14 @@ impl Reader<'_> {
             findings.error(value.at, format!("`servers` must be a list, not {what}"));
             return None;
         };
-        if list.items().is_empty() {
-            findings.error(
-                value.at,
-                "not supported yet by this release: a pool without servers",
-            );
-            return None;
-        }
         let mut servers = Vec::new();
         for item in list.items() {
-            if let Some(server) = one_server(findings, item, port.unwrap_or_default()) {
+            if let Kind::Map(_) = item.kind {
+                // It stands for the route in its place.
+                let name = format!("/route/{}", servers.len());
+                let server = Server::new(ServerAddr::Unix(name.into()));
+                servers.push((server, item.at));
+            } else if let Some(server) = one_server(findings, item, port.unwrap_or_default()) {
                 servers.push((server, item.at));
             }
         }
@@ -449,16 +502,8 @@ impl Reader<'_> {
 
 fn one_server(findings: &mut Findings<'_>, item: &Value, port: Option<u16>) -> Option<Server> {
     let Some(text) = item.as_text() else {
-        match item.kind {
-            Kind::Map(_) => findings.error(
-                item.at,
-                "not supported yet by this release: a route in the place of a server",
-            ),
-            _ => {
-                let what = item.what();
-                findings.error(item.at, format!("a server must be a text, not {what}"))
-            }
-        };
+        let what = item.what();
+        findings.error(item.at, format!("a server must be a text, not {what}"));
         return None;
     };
     let written = match server::parse(text) {
@@ -491,7 +536,6 @@ fn one_server(findings: &mut Findings<'_>, item: &Value, port: Option<u16>) -> O
     }
     let mut addr = written.addr;
     if let Some(port) = port {
-        use super::super::ServerAddr;
         match &mut addr {
             ServerAddr::Tcp(addr) => addr.set_port(port),
             ServerAddr::Name { port: own, .. } => *own = port,

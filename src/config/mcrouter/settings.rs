@@ -25,6 +25,8 @@ pub struct Settings {
     pub cross_cluster: Option<Duration>,
     /// The timeout for pools of another region, if it is another one.
     pub cross_region: Option<Duration>,
+    /// Whether routes may know the addresses of clients.
+    pub retains_addresses: bool,
     /// Whether everything goes through a big-value route.
     pub big_values: Option<BigValues>,
     /// Constants for macros: `config-params`, and `mcr_opts-…` for each option.
@@ -82,6 +84,7 @@ impl Default for Settings {
             within_cluster: None,
             cross_cluster: None,
             cross_region: None,
+            retains_addresses: false,
             big_values: None,
             constants: Vec::new(),
             router_name: "5000".to_owned(),

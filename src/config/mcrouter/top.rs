@@ -38,7 +38,6 @@ pub(super) fn config(
         .map(|(aliases, handle)| Some((aliases, builder.root(&handle)?)))
         .collect();
     builder.add_any_pool();
-    let notes = builder.notes();
     let (pools, unused) = builder.into_pools();
     let routes = built.into_iter().collect::<Option<Vec<_>>>()?;
     let mut route = Route::Keys(Keys::Prefixes {
@@ -71,12 +70,6 @@ pub(super) fn config(
     if depth(&route) > MAX_DEPTH {
         findings.error(at, format!("routes are nested more than {MAX_DEPTH} deep"));
         return None;
-    }
-    if !notes.is_empty() {
-        let warning = findings.warn(at, "some things are not as with mcrouter yet");
-        for note in notes {
-            warning.with_help(note);
-        }
     }
     let mut base = settings.base.clone();
     base.spool = base

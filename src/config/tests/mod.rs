@@ -1,6 +1,7 @@
 //! The reader as a whole: what it accepts, what it says about mistakes, and that it answers everything.
 
 mod files;
+mod fills;
 mod mistakes;
 mod round_trip;
 
@@ -261,6 +262,10 @@ fn every_key_of_the_schema_is_read() {
                 "an entry of `shards` as a table" => (
                     "route = { type = \"shard-split\", shards = { 1 = { parts = 1,",
                     "} } }",
+                ),
+                "an entry of `when` in a blackhole route" => (
+                    "route = { type = \"blackhole\", child = \"a\", when = [{",
+                    "}] }",
                 ),
                 "a route to all its children" => ("route = { type = \"all-sync\",", "}"),
                 "[pools.NAME]" if key.name == "membership" => ("[pools.a]\ndiscover = \"a\"\n", ""),

@@ -2,6 +2,7 @@
 
 use super::super::vars::Variable;
 use super::super::*;
+use super::fills::fill;
 use crate::hash::Distribution;
 use proptest::collection::vec;
 use proptest::option;
@@ -335,21 +336,28 @@ fn route() -> impl Strategy<Value = Route> {
                         hide_reply_flag,
                     }
                 }),
-            (rule(), vec(inner.clone(), 1..4))
-                .prop_map(|(rule, children)| Route::Many { rule, children }),
-            (boxed.clone(), boxed, 0u32..=2_592_000).prop_map(|(cold, warm, exptime)| {
-                Route::WarmUp {
-                    cold,
-                    warm,
-                    exptime,
+            (rule(), vec(inner.clone(), 2..4)).prop_map(|(rule, mut children)| {
+                match rule.children().len() {
+                    0 => {}
+                    named => children.truncate(named),
                 }
+                Route::Many { rule, children }
             }),
+            (boxed.clone(), boxed, option::of(0u32..=2_592_000)).prop_map(
+                |(cold, warm, exptime)| {
+                    Route::WarmUp {
+                        cold,
+                        warm,
+                        exptime,
+                    }
+                }
+            ),
         ]
     })
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    let mut rules: Vec<Rule> = Rule::ALL.iter().map(|(_, rule)| *rule).collect();
+    let mut rules: Vec<Rule> = Rule::ALL.into_iter().map(|(_, rule)| rule).collect();
     rules.push(Rule::MissFailover { best: true });
     let set = || {
         proptest::sample::subsequence(&Verdict::FAILURES[..], 0..=Verdict::FAILURES.len()).prop_map(
@@ -385,9 +393,14 @@ fn rule() -> impl Strategy<Value = Rule> {
             last_hash: a.max(b),
             per_million,
             variable: Variable::named("round_trip").filter(|_| a % 2 == 0),
+            keys: if a % 2 == 0 {
+                Vec::new()
+            } else {
+                vec![format!("k{b}")]
+            },
         })
     });
-    prop_oneof![proptest::sample::select(rules), failover, shadow]
+    prop_oneof![proptest::sample::select(rules), failover, shadow, fill()]
 }
 
 /// Takes pools modulo their number, and the warm-ups out that would fill a cache from itself.

@@ -453,7 +453,7 @@ impl Setup {
         let warm_up = |cold, warm| Route::WarmUp {
             cold: Box::new(Route::Pool(cold)),
             warm: Box::new(Route::Pool(warm)),
-            exptime: 0,
+            exptime: Some(0),
         };
         let mut config = Config::single_pool(Vec::new(), pool("all", &main));
         config.pools.push(pool("low", &all[..half]));
@@ -515,7 +515,7 @@ impl Setup {
                     children: vec![Route::Pool(2), Route::Pool(0)],
                     on: reasons(true),
                 }),
-                exptime: 60,
+                exptime: Some(60),
             },
             // What the first warm-up fails with while a value arrives must not reach the second.
             Shape::FailoverOfWarmUps { on_miss } => Route::Failover {

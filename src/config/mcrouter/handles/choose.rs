@@ -26,7 +26,7 @@ pub(super) const TYPES: &[Type] = &[
         Some(builder.collected(children, |children| Choose::Host { children, salt }))
     }),
     ("LoadBalancerRoute", |builder, spec| {
-        builder.load_balancer(spec)
+        builder.load_balancer(spec, None)
     }),
     ("OperationSelectorRoute", |builder, spec| {
         builder.selector(spec, "operation_policies", OPERATIONS)
@@ -127,29 +127,35 @@ impl Builder<'_, '_> {
     }
 
     /// No server that speaks memcached's protocol says how busy it is, so that all are taken as alike.
-    fn load_balancer(&mut self, spec: &Spec<'_>) -> Option<Vec<Handle>> {
+    /// Its children may be given.
+    pub(super) fn load_balancer(
+        &mut self,
+        spec: &Spec<'_>,
+        children: Option<Vec<Handle>>,
+    ) -> Option<Vec<Handle>> {
         let algorithm = self.text(spec, "algorithm", "weighted-hashing")?;
         let at = |name: &str| spec.field(name).map_or(spec.at, |value| value.at);
-        match spec.field("failover_count").map(|value| &value.kind) {
-            None | Some(Kind::Int(1)) => {}
-            Some(Kind::Int(_)) => {
-                let at = at("failover_count");
-                return self.later(at, "`failover_count` of LoadBalancerRoute");
-            }
-            Some(_) => {
-                let message = "`failover_count` must be a whole number";
-                self.findings.error(at("failover_count"), message);
-                return None;
-            }
-        }
+        let tries = self.whole(spec, "failover_count", 1..=1000, Some(1))?;
+        let tries = u32::try_from(tries).ok()?;
         let salt = spec.field("salt");
-        let children = self.children(spec)?;
+        let children = match children {
+            Some(children) => children,
+            None => self.children(spec)?,
+        };
         match algorithm.as_str() {
             _ if children.len() < 2 => {
                 Some(self.collected(children, |children| Choose::Random { children }))
             }
+            "two-random-choices" if tries > 1 => {
+                let at = at("failover_count");
+                self.later(at, "`failover_count` with two-random-choices")
+            }
             "two-random-choices" => {
                 Some(self.collected(children, |children| Choose::Random { children }))
+            }
+            "weighted-hashing" if tries > 1 => {
+                let salt = self.text(spec, "salt", "")?;
+                Some(vec![self.balanced(salt, tries, children)])
             }
             "weighted-hashing" => {
                 let wish = Wish::salted(salt, spec.at);

@@ -1,7 +1,6 @@
 //! Types that send to several children.
 //!
-//! Without children each is a NullRoute, with a single child that child, but for AllAsyncRoute. LatestRoute is today
-//! only what it is with a single child.
+//! Without children each is a NullRoute, with a single child that child, but for AllAsyncRoute.
 
 use super::super::super::{Choose, Route, Rule};
 use super::choose::one;
@@ -28,17 +27,7 @@ pub(super) const TYPES: &[Type] = &[
         let best = truth(builder, spec.field("return_best_on_error"))?;
         builder.many(spec, Rule::MissFailover { best })
     }),
-    ("LatestRoute", only_child),
 ];
-
-fn only_child(builder: &mut Builder<'_, '_>, spec: &Spec<'_>) -> Option<Vec<Handle>> {
-    let children = builder.children(spec)?;
-    match children.len() {
-        1 => Some(children),
-        0 => Some(one(Choose::Null)),
-        _ => builder.later(spec.at, spec.kind),
-    }
-}
 
 impl Builder<'_, '_> {
     fn many(&mut self, spec: &Spec<'_>, rule: Rule) -> Option<Vec<Handle>> {

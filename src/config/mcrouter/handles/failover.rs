@@ -5,9 +5,12 @@
 //! show: those that never happen here are left out of lists.
 
 use super::super::super::diagnostics::quoted;
-use super::super::super::{Choose, Failover, FailoverOn, Limit, Route, Rule, Verdict, Verdicts};
+use super::super::super::{
+    Choose, Failover, FailoverOn, KeyedFailover, Limit, Route, Rule, Verdict, Verdicts,
+};
 use super::super::value::{Kind, Member, Members, Value};
 use super::choose::one;
+use super::orders::{self, Ordered};
 use super::pool::truth;
 use super::{Builder, Handle, Spec, Type};
 
@@ -54,9 +57,6 @@ const ERRORS: &[(&str, Option<Verdict>)] = &[
 /// memcached reads a larger exptime as a date.
 const MAX_EXPTIME: i64 = 30 * 24 * 3600;
 
-/// Policies that are not the order of the children.
-const POLICIES: &[&str] = &["DeterministicOrderPolicy", "RendezvousPolicy"];
-
 impl Builder<'_, '_> {
     fn failover(
         &mut self,
@@ -69,6 +69,34 @@ impl Builder<'_, '_> {
             1 => return Some(children),
             _ => {}
         }
+        let order = match self.key_order(spec, &children)? {
+            Ordered::ByKey(order) => Some(order),
+            Ordered::Otherwise => None,
+        };
+        let rule = self.failover_rule(spec, exptime)?;
+        let children = children.into_iter().map(|child| self.as_route(child));
+        let children = children.collect();
+        Some(vec![Handle::Route(match order {
+            Some(order) => Route::Many {
+                rule: Rule::KeyedFailover(KeyedFailover {
+                    failover: rule,
+                    order,
+                }),
+                children,
+            },
+            None if rule == Failover::DEFAULT => Route::Failover {
+                children,
+                on: FailoverOn::DEFAULT.to_vec(),
+            },
+            None => Route::Many {
+                rule: Rule::Failover(rule),
+                children,
+            },
+        })])
+    }
+
+    /// What a failover says, but for an order that follows from the key.
+    pub(super) fn failover_rule(&mut self, spec: &Spec<'_>, exptime: u32) -> Option<Failover> {
         let fields = self.later_fields(spec, &["failover_tag"]);
         let tries = self.policy(spec);
         let errors = match spec.field("failover_errors") {
@@ -82,7 +110,7 @@ impl Builder<'_, '_> {
         let lease_pairing = self.lease_pairing(spec);
         let [gets, updates, deletes] = errors?;
         fields?;
-        let rule = Failover {
+        Some(Failover {
             gets,
             updates,
             deletes,
@@ -90,19 +118,7 @@ impl Builder<'_, '_> {
             limit: limit?,
             exptime,
             lease_pairing: lease_pairing?,
-        };
-        let children = children.into_iter().map(|child| self.as_route(child));
-        let children = children.collect();
-        Some(vec![Handle::Route(match rule == Failover::DEFAULT {
-            true => Route::Failover {
-                children,
-                on: FailoverOn::DEFAULT.to_vec(),
-            },
-            false => Route::Many {
-                rule: Rule::Failover(rule),
-                children,
-            },
-        })])
+        })
     }
 
     /// Whether a lease is used where it was given. mcrouter tells the routes by their names.
@@ -141,8 +157,9 @@ impl Builder<'_, '_> {
             );
             return None;
         };
-        if POLICIES.contains(&&**kind) {
-            return self.later(policy.at, &format!("the failover policy {kind}"));
+        if orders::POLICIES.contains(&&**kind) {
+            // Its order follows from the key.
+            return Some(None);
         }
         if &**kind == "LeastFailuresPolicy" {
             let tries = map.and_then(|map| map.get("max_tries"));
@@ -185,7 +202,7 @@ impl Builder<'_, '_> {
         }
     }
 
-    fn error_list(&mut self, value: &Value) -> Option<Verdicts> {
+    pub(super) fn error_list(&mut self, value: &Value) -> Option<Verdicts> {
         let Some(list) = value.as_list() else {
             let what = value.what();
             self.findings

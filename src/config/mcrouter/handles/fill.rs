@@ -22,12 +22,12 @@ const MAX_EXPTIME: i64 = 30 * 24 * 3600;
 
 impl Builder<'_, '_> {
     fn warm_up(&mut self, spec: &Spec<'_>) -> Option<Route> {
-        let fields = self.later_fields(spec, &["enable_metaget"]);
+        let keeps = self.is_on(spec, "enable_metaget");
         let cold = self.required(spec, "cold");
         let warm = self.required(spec, "warm");
         let exptime = match spec.field("exptime").map(|value| (value, &value.kind)) {
-            None => 0,
-            Some((_, Kind::Int(exptime @ 0..=MAX_EXPTIME))) => *exptime,
+            None => None,
+            Some((_, Kind::Int(exptime @ 0..=MAX_EXPTIME))) => u32::try_from(*exptime).ok(),
             Some((value, Kind::Int(_))) => {
                 return self.later(value.at, "an `exptime` that is not from 0 to 30 days");
             }
@@ -39,21 +39,18 @@ impl Builder<'_, '_> {
             }
         };
         let (cold, warm) = (cold?, warm?);
-        fields?;
-        if !matches!(cold, Route::Pool(_)) {
-            return self.later(spec.at, "a WarmUpRoute whose `cold` is not a pool");
-        }
+        // What is said goes before what could be found out.
+        let exptime = exptime.or((!keeps?).then_some(0));
         if cold == warm {
             return self.later(
                 spec.at,
                 "a WarmUpRoute whose `cold` and `warm` are the same",
             );
         }
-        self.is_warming = true;
         Some(Route::WarmUp {
             cold: Box::new(cold),
             warm: Box::new(warm),
-            exptime: u32::try_from(exptime).unwrap_or(0),
+            exptime,
         })
     }
 

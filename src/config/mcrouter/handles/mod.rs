@@ -2,8 +2,7 @@
 //!
 //! A handle is an object with a `type`, a text (`Type|argument`, the name of a handle, or a type without an
 //! argument), or a list. What is built under a name is built once: the first definition counts, as in mcrouter.
-//! A type is a function in a family's `TYPES`; what mcrouter has and this release does not is in `later`, so that the
-//! error says which of the two it is.
+//! A type is a function in a family's `TYPES`; what mcrouter has and this release does not says so in its error.
 //!
 //! A handle here is a [`Route`] or a single server, which only a few types take as it is; for all others it becomes
 //! a pool of one server.
@@ -13,12 +12,12 @@ mod collections;
 mod failover;
 mod fill;
 mod keys;
-mod later;
-#[cfg(test)]
-pub(super) use later::TYPES as LATER;
+mod levels;
+mod orders;
 mod pool;
 mod root;
 mod shadow;
+mod single;
 mod wrappers;
 
 use std::collections::{HashMap, HashSet};
@@ -32,6 +31,14 @@ use super::placement::Spread;
 use super::pools::{Pools, Read};
 use super::settings::Settings;
 use super::value::{Kind, Map, Place, Value};
+
+/// Types that need services which are not public.
+const ONLY_WITH_SERVICES: &[&str] = &[
+    "CarbonLookasideRoute",
+    "DistributionRoute",
+    "SetDistributionTargetRoute",
+    "SRRoute",
+];
 
 /// How deep handles may nest; most do not become a level of the route.
 const MAX_DEPTH: usize = 64;
@@ -79,7 +86,8 @@ pub(super) struct Builder<'b, 'r> {
     names: HashSet<String>,
     depth: usize,
     count: usize,
-    is_warming: bool,
+    /// The pools whose servers are being built.
+    open: Vec<String>,
 }
 
 impl<'b, 'r> Builder<'b, 'r> {
@@ -98,7 +106,7 @@ impl<'b, 'r> Builder<'b, 'r> {
             names: HashSet::new(),
             depth: 0,
             count: 0,
-            is_warming: false,
+            open: Vec::new(),
         }
     }
 
@@ -144,17 +152,6 @@ impl<'b, 'r> Builder<'b, 'r> {
     /// The pools that routes lead to, and those of the configuration.
     pub(super) fn into_pools(self) -> (Vec<Pool>, Pools) {
         (self.out, self.pools)
-    }
-
-    /// What is different from mcrouter for these routes.
-    pub(super) fn notes(&self) -> Vec<&'static str> {
-        let mut notes = Vec::new();
-        if self.is_warming {
-            notes.push(
-                "WarmUpRoute: `gets` of an item that only `warm` has gives its cas value there",
-            );
-        }
-        notes
     }
 
     /// Builds what may be several handles. `None` after an error.
@@ -271,10 +268,7 @@ impl<'b, 'r> Builder<'b, 'r> {
         if let Some((_, make)) = known {
             return make(self, spec);
         }
-        if later::TYPES.contains(&spec.kind) {
-            return self.later(spec.at, spec.kind);
-        }
-        if later::ONLY_WITH_SERVICES.contains(&spec.kind) {
+        if ONLY_WITH_SERVICES.contains(&spec.kind) {
             self.findings.error(
                 spec.at,
                 format!("{} needs services that only Meta has", spec.kind),
@@ -283,7 +277,6 @@ impl<'b, 'r> Builder<'b, 'r> {
         }
         let known = types().map(|(name, _)| *name);
         let names: Vec<Rc<str>> = self.named.keys().cloned().collect();
-        let known = known.chain(later::TYPES.iter().copied());
         let known = known.chain(names.iter().map(|name| &**name));
         let near = did_you_mean(spec.kind, known);
         let message = format!("unknown route handle {}", quoted(spec.kind));
@@ -376,6 +369,9 @@ fn types() -> impl Iterator<Item = &'static Type> {
         failover::TYPES,
         fill::TYPES,
         keys::TYPES,
+        levels::TYPES,
+        orders::TYPES,
+        single::TYPES,
         shadow::TYPES,
         wrappers::TYPES,
     ]

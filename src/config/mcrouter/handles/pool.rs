@@ -2,10 +2,13 @@
 
 use std::rc::Rc;
 
-use super::super::super::{Choose, Pool, Route, Server, ServerAddr};
+use super::super::super::diagnostics::quoted;
+use super::super::super::{Choose, ErrorResult, Pool, Route, Rule, Server, ServerAddr};
 use super::super::placement::{Spread, Wish};
 use super::super::pools::Read;
 use super::super::value::{Kind, Place, Value};
+use super::orders::route_of_hash;
+use super::shadow::Known;
 use super::{Builder, Handle, Spec, Type};
 
 pub(super) const TYPES: &[Type] = &[
@@ -21,12 +24,7 @@ pub(super) const TYPES: &[Type] = &[
 ];
 
 /// Fields of a PoolRoute that would change something.
-const LATER: &[&str] = &[
-    "max_outstanding",
-    "slow_warmup",
-    "bucketize",
-    "distribution_enabled",
-];
+const LATER: &[&str] = &["bucketize", "distribution_enabled"];
 
 impl Builder<'_, '_> {
     fn pool_of(&mut self, spec: &Spec<'_>) -> Option<Rc<Read>> {
@@ -70,18 +68,95 @@ impl Builder<'_, '_> {
             }
         };
         let pool = self.pool_of(spec)?;
+        let around = self.around_servers(spec);
+        let shadows = self.shadows(spec);
+        if pool.servers.is_empty() {
+            fields?;
+            return Some(empty(&pool.name, pool.error_on_empty));
+        }
         let (weights, tags) = (pool.weights.as_ref(), pool.tags.as_ref());
         let hash = spec.field("hash");
+        let as_route = route_of_hash(hash).filter(|_| pool.servers.len() > 1);
+        if let (Some(kind), Some(arg)) = (as_route, hash) {
+            fields?;
+            let children = self.around_each(spec, &pool, &around?, shadows?)?;
+            let children = children.into_iter().map(Handle::Route).collect();
+            let at = arg.at;
+            let own = Spec { kind, at, arg };
+            let mut built = match kind {
+                "Latest" => self.latest(&own, children)?,
+                _ => self.load_balancer(&own, Some(children))?,
+            };
+            return built.pop().map(|handle| self.as_route(handle));
+        }
         let wish = Wish::new(self.findings, hash, weights, tags, pool.at)?;
         let spread = wish.spread(self.findings, &pool.servers)?;
         fields?;
+        let (around, shadows) = (around?, shadows?);
         let spool = match spools && self.settings.base.spool.is_some() {
             true => Some(self.spool_name(spec, &pool.name)?),
             false => None,
         };
         let servers = spread.servers.len();
-        let route = Route::Pool(self.add_pool(&pool, &pool.name, spread, spool));
-        self.shadowed(spec, route, servers)
+        let alike = around.is_empty() && pool.routes.is_empty();
+        if alike && shadows.iter().all(|shadow| shadow.is_for_all(servers)) {
+            let route = Route::Pool(self.add_pool(&pool, &pool.name, spread, spool));
+            let shadows = self.targets(shadows)?;
+            let shadows = shadows.iter().filter(|shadow| shadow.covers(0));
+            return Some(shadows.fold(route, Known::around));
+        }
+        // Its servers differ in what stands around them, so that each is a route of its own.
+        let mut children = self.around_each(spec, &pool, &around, shadows)?;
+        if children.len() == 1 {
+            return children.pop();
+        }
+        Some(by_hash(children, &spread))
+    }
+
+    /// The servers of a pool, each with what stands around it.
+    fn around_each(
+        &mut self,
+        spec: &Spec<'_>,
+        pool: &Rc<Read>,
+        around: &[(Rule, Option<Route>)],
+        shadows: Vec<Known<Value>>,
+    ) -> Option<Vec<Route>> {
+        let servers = self.servers_in(spec, pool)?;
+        let servers: Vec<Route> = servers.into_iter().map(|one| self.as_route(one)).collect();
+        let shadows = self.targets(shadows)?;
+        let mut children = Vec::new();
+        for (index, mut route) in servers.into_iter().enumerate() {
+            for (rule, other) in around {
+                route = Route::Many {
+                    rule: rule.clone(),
+                    children: std::iter::once(route).chain(other.clone()).collect(),
+                };
+            }
+            let shadows = shadows.iter().filter(|shadow| shadow.covers(index));
+            children.push(shadows.fold(route, Known::around));
+        }
+        Some(children)
+    }
+
+    /// The servers of a pool, some of which may be routes.
+    fn servers_in(&mut self, spec: &Spec<'_>, pool: &Rc<Read>) -> Option<Vec<Handle>> {
+        if self.open.contains(&pool.name) {
+            let message = format!("the pool {} is part of itself", quoted(&pool.name));
+            self.findings.error(spec.at, message);
+            return None;
+        }
+        self.open.push(pool.name.clone());
+        let servers: Vec<Option<Handle>> = (0..pool.servers.len())
+            .map(|index| match pool.routes.get(&index) {
+                Some(route) => self.one(route),
+                None => Some(Handle::Server {
+                    pool: pool.clone(),
+                    index,
+                }),
+            })
+            .collect();
+        self.open.pop();
+        servers.into_iter().collect()
     }
 
     /// What lines of the spool call a pool.
@@ -105,17 +180,17 @@ impl Builder<'_, '_> {
 
     fn servers_of(&mut self, spec: &Spec<'_>) -> Option<Vec<Handle>> {
         let pool = self.pool_of(spec)?;
-        let servers = (0..pool.servers.len()).map(|index| Handle::Server {
-            pool: pool.clone(),
-            index,
-        });
-        Some(servers.collect())
+        self.servers_in(spec, &pool)
     }
 
     fn hash_route(&mut self, spec: &Spec<'_>) -> Option<Handle> {
         let mut children = self.children(spec)?;
         if children.is_empty() {
-            return self.later(spec.at, "a HashRoute without children");
+            let is_error = match spec.field("error_on_empty") {
+                None => true,
+                value => truth(self, value)?,
+            };
+            return Some(Handle::Route(empty("", is_error)));
         }
         if children.len() == 1 {
             return children.pop();
@@ -180,18 +255,8 @@ impl Builder<'_, '_> {
         });
         let places: Vec<(Server, Place)> = places.collect();
         let spread = wish.spread(self.findings, &places)?;
-        let is_tagged = spread.placement.distribution == crate::hash::Distribution::Rendezvous;
-        let is_weighted = spread.servers.iter().any(|one| one.weight.is_some());
-        // A missing weight is a half.
-        let weights = spread.servers.iter().map(|one| one.weight.unwrap_or(0.5));
-        let names = spread.servers.iter().map(|one| one.name.clone());
         let children = children.into_iter().map(|child| self.as_route(child));
-        Some(Handle::Route(Route::Choose(Choose::Hash {
-            children: children.collect(),
-            weights: weights.take_while(|_| is_weighted).collect(),
-            names: names.take_while(|_| is_tagged).collect(),
-            placement: spread.placement.clone(),
-        })))
+        Some(Handle::Route(by_hash(children.collect(), &spread)))
     }
 
     /// The route to a handle; a single server becomes a pool.
@@ -279,6 +344,38 @@ impl Builder<'_, '_> {
         }
         unique
     }
+}
+
+/// Where a pool without servers leads.
+fn empty(name: &str, is_error: bool) -> Route {
+    Route::Choose(match is_error {
+        false => Choose::Null,
+        // mcrouter's words.
+        true => Choose::Error {
+            message: format!("HashRoute with empty children, name: {name}")
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(200)
+                .collect(),
+            result: ErrorResult::DEFAULT,
+            shown: false,
+        },
+    })
+}
+
+/// Routes by hash, as servers would be spread.
+fn by_hash(children: Vec<Route>, spread: &Spread) -> Route {
+    let is_tagged = spread.placement.distribution == crate::hash::Distribution::Rendezvous;
+    let is_weighted = spread.servers.iter().any(|one| one.weight.is_some());
+    // A missing weight is a half.
+    let weights = spread.servers.iter().map(|one| one.weight.unwrap_or(0.5));
+    let names = spread.servers.iter().map(|one| one.name.clone());
+    Route::Choose(Choose::Hash {
+        children,
+        weights: weights.take_while(|_| is_weighted).collect(),
+        names: names.take_while(|_| is_tagged).collect(),
+        placement: spread.placement.clone(),
+    })
 }
 
 /// The value of an option that must be true or false.

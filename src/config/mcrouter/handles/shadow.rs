@@ -1,45 +1,52 @@
 //! Shadows: of a ShadowRoute's children and of a PoolRoute.
 //!
 //! A shadow is for the children in its `index_range`. A ShadowRoute's children are known one by one; a PoolRoute's are
-//! its servers, all of which or none a shadow must be for. As in mcrouter, a shadow that makes no sense is left out, with
+//! its servers; unless all of them have the same shadows, each becomes a route of its own. As in mcrouter, a shadow that makes no sense is left out, with
 //! a warning.
 
 use super::super::super::vars::Variable;
 use super::super::super::{Route, Rule, Shadow};
-use super::super::value::{Kind, Value};
+use super::super::value::{Kind, Map, Value};
 use super::{Builder, Handle, Spec, Type, is_off};
 
 pub(super) const TYPES: &[Type] = &[("ShadowRoute", |builder, spec| {
     let children = builder.children(spec)?;
-    let Some(shadows) = builder.shadows(spec)? else {
-        return Some(children);
-    };
+    let shadows = builder.shadows(spec)?;
+    let shadows = builder.targets(shadows)?;
     let children = children.into_iter().enumerate().map(|(index, child)| {
-        let route = builder.as_route(child);
-        let of_this = shadows.iter().filter(|one| one.covers(index));
-        Handle::Route(of_this.fold(route, Known::around))
+        let mut of_this = shadows.iter().filter(|one| one.covers(index)).peekable();
+        if of_this.peek().is_none() {
+            return child;
+        }
+        Handle::Route(of_this.fold(builder.as_route(child), Known::around))
     });
     Some(children.collect())
 })];
 
 /// A shadow that makes sense.
-struct Known<'v> {
+pub(super) struct Known<T> {
     rule: Shadow,
     /// Children from the first on and before the last.
     range: (i64, i64),
-    target: Route,
-    value: &'v Value,
+    target: T,
 }
 
-impl Known<'_> {
-    fn covers(&self, index: usize) -> bool {
+impl<T> Known<T> {
+    pub(super) fn covers(&self, index: usize) -> bool {
         let index = i64::try_from(index).unwrap_or(i64::MAX);
         (self.range.0..self.range.1).contains(&index)
     }
 
-    fn around(child: Route, shadow: &Known<'_>) -> Route {
+    /// Whether it is for all children alike, of so many.
+    pub(super) fn is_for_all(&self, children: usize) -> bool {
+        (1..children).all(|index| self.covers(index) == self.covers(0))
+    }
+}
+
+impl Known<Route> {
+    pub(super) fn around(child: Route, shadow: &Known<Route>) -> Route {
         Route::Many {
-            rule: Rule::Shadow(shadow.rule),
+            rule: Rule::Shadow(shadow.rule.clone()),
             children: vec![child, shadow.target.clone()],
         }
     }
@@ -62,34 +69,10 @@ fn pair(value: &Value) -> Option<[&Value; 2]> {
 }
 
 impl Builder<'_, '_> {
-    /// A PoolRoute with its shadows around it.
-    pub(super) fn shadowed(
-        &mut self,
-        spec: &Spec<'_>,
-        route: Route,
-        servers: usize,
-    ) -> Option<Route> {
-        let Some(shadows) = self.shadows(spec)? else {
-            return Some(route);
-        };
-        let mut route = route;
-        for shadow in &shadows {
-            let covered = (0..servers).filter(|index| shadow.covers(*index)).count();
-            if covered != 0 && covered != servers {
-                let what = "a shadow of some of a pool's servers";
-                return self.later(shadow.value.at, what);
-            }
-            if covered > 0 {
-                route = Known::around(route, shadow);
-            }
-        }
-        Some(route)
-    }
-
-    /// The shadows of a handle; `Some(None)`: it has none, `None`: there was an error.
-    fn shadows<'v>(&mut self, spec: &Spec<'v>) -> Option<Option<Vec<Known<'v>>>> {
+    /// The shadows of a handle; `None`: there was an error.
+    pub(super) fn shadows(&mut self, spec: &Spec<'_>) -> Option<Vec<Known<Value>>> {
         let Some(shadows) = spec.field("shadows").filter(|shadows| !is_off(shadows)) else {
-            return Some(None);
+            return Some(Vec::new());
         };
         let Some(list) = shadows.as_list() else {
             let what = shadows.what();
@@ -99,21 +82,14 @@ impl Builder<'_, '_> {
         };
         let mut known = Vec::new();
         for value in list.items() {
-            let field = value.as_map().and_then(|map| map.get("keys_to_shadow"));
-            if let Some(field) = field
-                && !is_off(field)
-            {
-                return self.later(field.at, "`keys_to_shadow` of a shadow");
-            }
             match range_of(value) {
                 Ok((rule, range)) => {
                     let target = value.as_map().and_then(|map| map.get("target"))?;
-                    let target = self.route(target)?;
+                    let target = target.clone();
                     known.push(Known {
                         rule,
                         range,
                         target,
-                        value,
                     });
                 }
                 Err(why) => {
@@ -121,7 +97,20 @@ impl Builder<'_, '_> {
                 }
             }
         }
-        Some(Some(known))
+        Some(known)
+    }
+
+    /// With their targets built.
+    pub(super) fn targets(&mut self, known: Vec<Known<Value>>) -> Option<Vec<Known<Route>>> {
+        let built = known.into_iter().map(|one| {
+            Some(Known {
+                rule: one.rule,
+                range: one.range,
+                target: self.route(&one.target)?,
+            })
+        });
+        let built: Vec<Option<Known<Route>>> = built.collect();
+        built.into_iter().collect()
     }
 }
 
@@ -130,6 +119,24 @@ fn range_of(value: &Value) -> Result<(Shadow, (i64, i64)), &'static str> {
     let map = value.as_map().ok_or("a shadow must be an object")?;
     if map.get("target").is_none() {
         return Err("a shadow without a `target`");
+    }
+    if let Some(keys) = map.get("keys_to_shadow").filter(|keys| !is_off(keys)) {
+        let keys = keys.as_list().ok_or("`keys_to_shadow` must be a list")?;
+        let others = ["index_range", "key_fraction_range", "key_fraction_range_rv"];
+        if others.iter().any(|name| map.get(name).is_some()) {
+            return Err("a shadow with both `keys_to_shadow` and a range");
+        }
+        let keys: Option<Vec<String>> = keys
+            .items()
+            .iter()
+            .map(|key| key.as_text().map(|key| key.to_string()))
+            .collect();
+        let rule = Shadow {
+            keys: keys.ok_or("a key of `keys_to_shadow` must be a text")?,
+            per_million: sample(map)?,
+            ..Shadow::ALL
+        };
+        return Ok((rule, (0, i64::MAX)));
     }
     let mut range = (0, 0);
     if let Some(given) = map.get("index_range") {
@@ -153,13 +160,7 @@ fn range_of(value: &Value) -> Result<(Shadow, (i64, i64)), &'static str> {
         }
         ends = [first, last];
     }
-    let per_million = match map.get("requests_fraction").map(|value| &value.kind) {
-        None => 1_000_000,
-        Some(Kind::Double(part)) if (0.0..=1.0).contains(part) => (part * 1e6).round() as u32,
-        Some(_) => {
-            return Err("`requests_fraction` must be a number with a point, from 0.0 to 1.0");
-        }
-    };
+    let per_million = sample(map)?;
     let variable = match map.get("key_fraction_range_rv").map(Value::as_text) {
         None => None,
         Some(Some(name)) if !name.is_empty() => {
@@ -173,6 +174,16 @@ fn range_of(value: &Value) -> Result<(Shadow, (i64, i64)), &'static str> {
         last_hash,
         per_million,
         variable,
+        keys: Vec::new(),
     };
     Ok((rule, range))
+}
+
+/// Which part of the requests it is for.
+fn sample(map: &Map) -> Result<u32, &'static str> {
+    match map.get("requests_fraction").map(|value| &value.kind) {
+        None => Ok(1_000_000),
+        Some(Kind::Double(part)) if (0.0..=1.0).contains(part) => Ok((part * 1e6).round() as u32),
+        Some(_) => Err("`requests_fraction` must be a number with a point, from 0.0 to 1.0"),
+    }
 }

@@ -1,4 +1,4 @@
-//! Types that stand around another handle, in the forms in which they do nothing to it.
+//! Types that stand around another handle, and do nothing to it.
 
 use super::super::value::Kind;
 use super::{Builder, Handle, Spec, Type};
@@ -7,18 +7,6 @@ pub(super) const TYPES: &[Type] = &[
     // It hands what it sees to a function that is not public.
     ("LoggingRoute", |builder, spec| {
         builder.target(spec, "target")
-    }),
-    ("LatencyInjectionRoute", |builder, spec| {
-        const LATENCIES: &[&str] = &[
-            "before_latency_ms",
-            "after_latency_ms",
-            "total_latency_ms",
-            "total_latency_percentile_ms",
-            "request_payload_latency",
-            "max_request_latency_us",
-        ];
-        builder.later_fields(spec, LATENCIES)?;
-        builder.target(spec, "child")
     }),
 ];
 

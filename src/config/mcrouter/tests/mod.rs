@@ -1,5 +1,6 @@
 //! The reader as a whole: what configurations mean, which are refused, and that what is printed means the same.
 
+mod fills;
 mod golden;
 mod pools;
 mod refused;

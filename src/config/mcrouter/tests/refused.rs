@@ -3,32 +3,11 @@
 use super::*;
 use proptest::prelude::*;
 
-#[test]
-fn what_mcrouter_has_and_ringroad_has_not_is_named_with_its_place() {
-    for name in super::super::handles::LATER {
-        let text = format!(
-            "{{{POOLS},\n\"route\": {{\"type\": \"{name}\", \"target\": \"PoolRoute|A\"}}}}"
-        );
-        let error = bad(&text);
-        let want = format!("f.json:7:19: not supported yet by this release: {name}");
-        assert!(error.starts_with(&want), "{error}");
-        let short = bad_route(&format!("\"{name}|PoolRoute|A\""));
-        assert!(short.contains(&format!("this release: {name}")), "{short}");
-    }
-}
-
-/// The page for users says so, too.
+/// The page for users has all that there is.
 #[test]
 fn every_type_is_on_the_reference_page() {
     let page = include_str!("../../../docs/mcrouter.md");
-    let (possible, not_yet) = page.split_once("Not yet:").unwrap();
-    for name in super::super::handles::LATER {
-        let ticked = format!("`{name}`");
-        assert!(
-            not_yet.contains(&ticked) && !possible.contains(&ticked),
-            "{name}"
-        );
-    }
+    let (possible, _) = page.split_once("Not yet:").unwrap();
     for name in super::super::handles::names() {
         // An old name of another one.
         if name != "PrefixPolicyRoute" {
@@ -41,12 +20,23 @@ fn every_type_is_on_the_reference_page() {
 fn parameters_that_would_change_something_are_refused() {
     let two = r#""children": ["PoolRoute|A", "PoolRoute|B"]"#;
     for (route, why) in [
-        (r#"{"type": "PoolRoute", "pool": "A", "shadows": [{"target": "PoolRoute|B", "index_range": [0, 1]}]}"#.to_owned(), "a shadow of some of a pool's servers"),
-        (r#"{"type": "PoolRoute", "pool": "A", "shadows": [{"target": "PoolRoute|B", "keys_to_shadow": ["a"]}]}"#.to_owned(), "`keys_to_shadow`"),
         (r#"{"type": "PoolRoute", "pool": "A", "shadows": 5}"#.to_owned(), "`shadows` must be a list"),
-        (r#"{"type": "PoolRoute", "pool": "A", "max_outstanding": 5}"#.to_owned(), "`max_outstanding`"),
+        (r#"{"type": "PoolRoute", "pool": "A", "max_outstanding": "5"}"#.to_owned(), "a whole number `max_outstanding`"),
+        (r#"{"type": "PoolRoute", "pool": "A", "max_outstanding": 1000001}"#.to_owned(), "a `max_outstanding` that is not"),
         (r#"{"type": "PoolRoute", "pool": "A", "rates": {"gets_rate": 1e7}}"#.to_owned(), "`gets_rate`"),
-        (r#"{"type": "PoolRoute", "pool": "A", "slow_warmup": {"failoverTarget": "x"}}"#.to_owned(), "`slow_warmup`"),
+        (r#"{"type": "PoolRoute", "pool": "A", "slow_warmup": {}}"#.to_owned(), "with a `failoverTarget`"),
+        (r#"{"type": "PoolRoute", "pool": "A", "slow_warmup": {"failoverTarget": "PoolRoute|B", "settings": {"enable_threshold": 0.5}}}"#.to_owned(), "`disable_threshold` must be"),
+        (r#"{"type": "PoolRoute", "pool": "A", "slow_warmup": {"failoverTarget": "PoolRoute|B", "settings": {"enable_threshold": 0.5, "disable_threshold": 0.5}}}"#.to_owned(), "must be under"),
+        (r#"{"type": "L1L2CacheRoute", "l1": "PoolRoute|A", "l2": "PoolRoute|B"}"#.to_owned(), "a whole number `upgradingL1Exptime`"),
+        (r#"{"type": "L1L2SizeSplitRoute", "l1": "PoolRoute|A", "l2": "PoolRoute|B", "threshold": 1, "retries": 11}"#.to_owned(), "a `retries` that is not"),
+        (r#"{"type": "L1L2SizeSplitRoute", "l1": "PoolRoute|A", "threshold": 1}"#.to_owned(), "`l2` is missing"),
+        (r#"{"type": "StagingRoute", "warm": "PoolRoute|A"}"#.to_owned(), "`staging` is missing"),
+        (r#"{"type": "MigrateRoute", "from": "PoolRoute|A", "to": "PoolRoute|B", "start_time": 1, "interval": 0}"#.to_owned(), "a `interval`"),
+        (r#"{"type": "LatencyInjectionRoute", "child": "PoolRoute|A", "before_latency_ms": -1}"#.to_owned(), "a `before_latency_ms`"),
+        (r#"{"type": "LatencyInjectionRoute", "child": "PoolRoute|A", "total_latency_percentile_ms": [[50, 1]]}"#.to_owned(), "`total_latency_percentile_ms`"),
+        (r#"{"type": "BlackholeRoute", "default": "PoolRoute|A"}"#.to_owned(), "needs an object `policies`"),
+        (r#"{"type": "BlackholeRoute", "default": "PoolRoute|A", "policies": {"key": 1}}"#.to_owned(), "must be a list"),
+        (r#"{"type": "OriginalClientHashRoute", "children": "PoolRoute|A"}"#.to_owned(), "needs a list"),
         (r#"{"type": "PoolRoute", "pool": "A", "bucketize": true}"#.to_owned(), "`bucketize`"),
         (r#"{"type": "PoolRoute", "pool": "A", "shadow_policy": "x"}"#.to_owned(), "invalid shadow policy"),
         (format!(r#"{{"type": "FailoverRoute", {two}, "failover_limit": {{"burst": 5}}}}"#), "number `rate`"),
@@ -56,8 +46,21 @@ fn parameters_that_would_change_something_are_refused() {
         (format!(r#"{{"type": "FailoverRoute", {two}, "failover_errors": ["miss"]}}"#), "\"miss\" is no error"),
         (
             format!(r#"{{"type": "FailoverRoute", {two}, "failover_policy": {{"type": "RendezvousPolicy"}}}}"#),
-            "the failover policy RendezvousPolicy",
+            "needs a list `tags`",
         ),
+        (
+            format!(r#"{{"type": "FailoverRoute", {two}, "failover_policy": {{"type": "DeterministicOrderPolicy", "max_tries": 3}}}}"#),
+            "a whole number `max_error_tries`",
+        ),
+        (
+            format!(r#"{{"type": "FailoverRoute", {two}, "hash": "Crc32", "failover_policy": {{"type": "DeterministicOrderPolicy", "max_tries": 3, "max_error_tries": 3}}}}"#),
+            "is Ch3 or WeightedCh3",
+        ),
+        (
+            format!(r#"{{"type": "LatestRoute", {two}, "failover_policy": {{"type": "RendezvousPolicy", "tags": ["a"]}}}}"#),
+            "this failover policy",
+        ),
+        (format!(r#"{{"type": "LatestRoute", {two}, "failover_count": 0}}"#), "a `failover_count`"),
         (
             format!(r#"{{"type": "FailoverRoute", {two}, "failover_policy": {{"type": "LeastFailuresPolicy", "max_tries": 0}}}}"#),
             "`max_tries` of at least 1",
@@ -66,15 +69,11 @@ fn parameters_that_would_change_something_are_refused() {
             r#"{"type": "FailoverWithExptimeRoute", "normal": "PoolRoute|A", "failover": "PoolRoute|B", "failover_exptime": 9999999}"#.to_owned(),
             "more than 30 days",
         ),
-        (r#"{"type": "LoadBalancerRoute", "children": "Pool|A", "failover_count": 2}"#.to_owned(), "`failover_count`"),
+        (r#"{"type": "LoadBalancerRoute", "children": "Pool|A", "failover_count": 2, "algorithm": "two-random-choices"}"#.to_owned(), "`failover_count`"),
         (r#"{"type": "ModifyExptimeRoute", "target": "PoolRoute|A", "exptime": -1}"#.to_owned(), "an `exptime`"),
         (
             r#"{"type": "WarmUpRoute", "cold": "PoolRoute|A", "warm": "PoolRoute|B", "exptime": 9999999}"#.to_owned(),
             "an `exptime`",
-        ),
-        (
-            r#"{"type": "WarmUpRoute", "cold": "PoolRoute|A", "warm": "PoolRoute|B", "enable_metaget": true}"#.to_owned(),
-            "`enable_metaget`",
         ),
         (
             r#"{"type": "BigValueRoute", "target": "PoolRoute|A", "split_threshold": 10, "batch_size": 1}"#.to_owned(),

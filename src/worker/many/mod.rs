@@ -4,94 +4,45 @@
 //! ([`Handle::answer_early`]); the answer is one of the children's replies as it came, or the answer of a route that
 //! leads nowhere. Nothing here knows what the children are.
 
+mod fills;
+mod item;
+mod single;
+mod sizes;
+mod verdict;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use self::fills::Talk;
+use self::verdict::{Group, verdict};
 use super::dialogue::{Answer, Ask, Handle};
-use super::dispatch::Op;
 use super::frame::Retained;
 use super::leases::paired;
 use super::own;
-use crate::config::{Failover, Rule, Verdict, Verdicts};
+use crate::config::{Failover, KeyedFailover, Rule, Verdict, Verdicts};
 use crate::protocol::error::ErrorKind;
-use crate::protocol::response::Kind;
-use crate::route::exec::Outcome;
 use crate::route::many::{Majority, Memory};
-use crate::route::tree::{NodeId, Reason};
-use crate::upstream::conn::Class;
+use crate::route::orders::Way;
+use crate::route::tree::NodeId;
 
-/// What a command is, as far as rules care.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Group {
-    Get,
-    Update,
-    Delete,
-    Arithmetic,
-    /// `touch` and what is for people.
-    Other,
+/// What there is to be known of a node, and of the moment.
+pub(super) struct Terms {
+    pub rule: Arc<Rule>,
+    pub children: Vec<NodeId>,
+    pub memory: Arc<Memory>,
+    /// For rules that go by chance.
+    pub random: u64,
+    /// Seconds since 1970, for rules that go by the time.
+    pub unix: u64,
+    /// For rules that go by the key: the server that the first child has for it.
+    pub normal: Option<usize>,
+    /// For rules that go by the client's address.
+    pub client: Option<IpAddr>,
 }
 
-impl Group {
-    fn of(what: &Retained) -> Group {
-        match what.op() {
-            Op::Get(..) => Group::Get,
-            Op::Command { class, head, .. } => match class {
-                Class::Store | Class::LeaseSet => Group::Update,
-                Class::LeaseGet | Class::Metaget => Group::Get,
-                Class::Delete => Group::Delete,
-                Class::Arith => Group::Arithmetic,
-                Class::Meta { .. } => match head.get(..3) {
-                    Some(b"mg ") => Group::Get,
-                    Some(b"ms ") => Group::Update,
-                    Some(b"md ") => Group::Delete,
-                    _ => Group::Arithmetic,
-                },
-                Class::Touch | Class::Flush | Class::MetaDebug | Class::Uptime => Group::Other,
-            },
-        }
-    }
-}
-
-fn verdict(answer: &Answer, group: Group) -> Verdict {
-    match answer {
-        Answer::Value(_) => Verdict::Found,
-        Answer::Miss => Verdict::NotFound,
-        Answer::Line(kind, _) => match kind {
-            Kind::Stored | Kind::Number => Verdict::Stored,
-            Kind::NotStored | Kind::MetaNotStored => Verdict::NotStored,
-            Kind::Exists | Kind::MetaExists => Verdict::Exists,
-            Kind::Deleted => Verdict::Deleted,
-            Kind::Touched => Verdict::Touched,
-            Kind::Ok | Kind::End | Kind::Version => Verdict::Ok,
-            Kind::MetaHeader | Kind::MetaValue(_) => match group {
-                Group::Delete => Verdict::Deleted,
-                Group::Update | Group::Arithmetic => Verdict::Stored,
-                Group::Get | Group::Other => Verdict::Found,
-            },
-            Kind::MetaDebug => Verdict::Found,
-            Kind::NotFound | Kind::MetaMiss | Kind::MetaNotFound => Verdict::NotFound,
-            Kind::ClientError => Verdict::ClientError,
-            Kind::Error | Kind::ServerError | Kind::Unknown => Verdict::RemoteError,
-        },
-        // A route's own error may be any; that of a server is told by its line.
-        Answer::Error(line, outcome) => match outcome {
-            Outcome::Failed(Reason::Timeout) => Verdict::Timeout,
-            Outcome::Failed(Reason::Connect) => Verdict::ConnectError,
-            Outcome::Failed(Reason::Busy) => Verdict::Busy,
-            Outcome::Failed(_) if line.starts_with(b"SERVER_ERROR 307") => Verdict::Busy,
-            Outcome::Failed(_) => Verdict::RemoteError,
-            _ => Verdict::ClientError,
-        },
-        Answer::Failed(kind) => match kind {
-            ErrorKind::Timeout => Verdict::Timeout,
-            ErrorKind::ConnectFailed => Verdict::ConnectError,
-            ErrorKind::MarkedDown => Verdict::Tko,
-            ErrorKind::ConnectionLost | ErrorKind::BadReply | ErrorKind::TooLarge => {
-                Verdict::RemoteError
-            }
-            ErrorKind::KeyTooLong => Verdict::BadKey,
-            _ => Verdict::LocalError,
-        },
-    }
+/// The answer of a route without children.
+fn none() -> Answer {
+    Answer::Failed(ErrorKind::NoServer)
 }
 
 /// What a route that leads nowhere answers: nothing was found, or stored.
@@ -104,23 +55,76 @@ fn nothing(what: &Retained) -> Answer {
 }
 
 /// Has the children answer a request by the rule.
-pub(super) async fn run(
-    handle: Handle,
-    (rule, children, memory): (Rule, Vec<NodeId>, Arc<Memory>),
-    what: Retained,
-    now: u64,
-) -> Answer {
+pub(super) async fn run(handle: Handle, terms: Terms, what: Retained, now: u64) -> Answer {
     // The asks hold a copy each until they are sent.
     handle.holds(what.held());
     let group = Group::of(&what);
-    let begin = |from: NodeId| {
-        let what = what.clone();
-        handle.begin(Ask { from, what })
+    let talk = Talk {
+        handle: &handle,
+        terms: &terms,
+        what: &what,
+        group,
     };
-    let none = || Answer::Failed(ErrorKind::NoServer);
+    match (&*terms.rule, terms.children.as_slice()) {
+        (Rule::WarmUp { exptime }, [cold, warm, ..]) => {
+            fills::warm_up(&talk, (*cold, *warm), *exptime).await
+        }
+        (Rule::Levels(rule), [l1, l2, ..]) => fills::levels(&talk, (*l1, *l2), rule).await,
+        (Rule::Sizes(rule), [l1, l2, ..]) => sizes::sizes(&talk, (*l1, *l2), rule).await,
+        (Rule::Staging, [warm, staging, ..]) => fills::staging(&talk, (*warm, *staging)).await,
+        (Rule::Migrate(rule), [from, to, ..]) => fills::migrate(&talk, (*from, *to), rule).await,
+        (Rule::SlowWarmUp(rule), [child, fallback, ..]) => {
+            single::slow_warm_up(&talk, (*child, *fallback), rule).await
+        }
+        (Rule::Latency(rule), [child, ..]) => single::latency(&talk, *child, *rule).await,
+        (Rule::Blackhole(when), [child, hole, ..]) => {
+            single::blackhole(&talk, (*child, *hole), when).await
+        }
+        (Rule::Client(offset), children) => single::client(&talk, children, *offset).await,
+        (Rule::Balance { salt, tries }, children) => {
+            single::balance(&talk, children, (salt, *tries)).await
+        }
+        (Rule::Outstanding(limit), [child, ..]) => {
+            let name = Arc::as_ptr(&terms.memory) as usize;
+            handle.permit(name, *limit).await;
+            talk.pass(*child).await
+        }
+        (Rule::KeyedFailover(rule), children) => keyed(&talk, children, rule).await,
+        (rule, children) => all(&talk, rule, children, now).await,
+    }
+}
+
+/// The first child, and where that fails others, in an order that follows from the key.
+async fn keyed(talk: &Talk<'_>, children: &[NodeId], rule: &KeyedFailover) -> Answer {
+    let memory = &talk.terms.memory;
+    // It counts the request.
+    memory.order(&rule.failover, children.len());
+    let mut way = Way::new(rule, talk.what.key(), children.len(), talk.terms.normal);
+    let mut child = 0;
+    loop {
+        let Some(node) = children.get(child) else {
+            return none();
+        };
+        let answer = talk.pass(*node).await;
+        let new = talk.judge(&answer);
+        if !failures(&rule.failover, talk.group).has(new) {
+            return answer;
+        }
+        match way.next(child, new) {
+            Some(next) if memory.may_go_on(&rule.failover, new) => child = next,
+            _ => return answer,
+        }
+    }
+}
+
+/// The rules for a list of children.
+async fn all(talk: &Talk<'_>, rule: &Rule, children: &[NodeId], now: u64) -> Answer {
+    let (handle, what, group) = (talk.handle, talk.what, talk.group);
+    let memory = &talk.terms.memory;
+    let begin = |from: &NodeId| handle.begin(talk.ask_of(*from));
     match rule {
         Rule::AllSync => {
-            let mut open: Vec<u32> = children.into_iter().map(begin).collect();
+            let mut open: Vec<u32> = children.iter().map(begin).collect();
             let mut worst: Option<(Verdict, Answer)> = None;
             while let Some(answer) = handle.any(&mut open).await {
                 let new = verdict(&answer, group);
@@ -132,12 +136,12 @@ pub(super) async fn run(
             worst.map_or_else(none, |(_, answer)| answer)
         }
         Rule::AllAsync => {
-            let mut open: Vec<u32> = children.into_iter().map(begin).collect();
-            handle.answer_early(nothing(&what));
-            rest(&handle, &mut open).await
+            let mut open: Vec<u32> = children.iter().map(begin).collect();
+            handle.answer_early(nothing(what));
+            rest(handle, &mut open).await
         }
         Rule::AllInitial | Rule::Shadow(_) => {
-            let mut children = children.into_iter();
+            let mut children = children.iter();
             let first = children.next();
             let mut open: Vec<u32> = children.map(begin).collect();
             let Some(first) = first else {
@@ -145,20 +149,20 @@ pub(super) async fn run(
             };
             let answer = handle.any(&mut vec![begin(first)]).await;
             handle.answer_early(answer.unwrap_or_else(none));
-            rest(&handle, &mut open).await
+            rest(handle, &mut open).await
         }
         Rule::AllFastest => {
-            let mut open: Vec<u32> = children.into_iter().map(begin).collect();
+            let mut open: Vec<u32> = children.iter().map(begin).collect();
             while let Some(answer) = handle.any(&mut open).await {
                 if open.is_empty() || !verdict(&answer, group).fails_over() {
                     handle.answer_early(answer);
-                    return rest(&handle, &mut open).await;
+                    return rest(handle, &mut open).await;
                 }
             }
             none()
         }
         Rule::AllMajority => {
-            let mut open: Vec<u32> = children.into_iter().map(begin).collect();
+            let mut open: Vec<u32> = children.iter().map(begin).collect();
             let mut majority = Majority::new(open.len());
             while let Some(answer) = handle.any(&mut open).await {
                 if majority.add(verdict(&answer, group), answer) {
@@ -166,7 +170,7 @@ pub(super) async fn run(
                 }
             }
             handle.answer_early(majority.winner().unwrap_or_else(none));
-            rest(&handle, &mut open).await
+            rest(handle, &mut open).await
         }
         Rule::MissFailover { best } => {
             let moves_on = matches!(group, Group::Get | Group::Delete);
@@ -180,7 +184,7 @@ pub(super) async fn run(
                     return answer;
                 }
                 let is_worse = |(old, _): &(Verdict, Answer)| new.severity() > old.severity();
-                if !best || !found.as_ref().is_some_and(is_worse) {
+                if !*best || !found.as_ref().is_some_and(is_worse) {
                     found = Some((new, answer));
                 }
             }
@@ -200,19 +204,19 @@ pub(super) async fn run(
                 return handle.ask(Ask { from, what }).await;
             }
             let mut last = None;
-            let order = memory.order(&rule, children.len());
+            let order = memory.order(rule, children.len());
             for (tries, child) in (1..).zip(&order) {
                 let Some(node) = children.get(*child) else {
                     break;
                 };
-                let Some(answer) = handle.any(&mut vec![begin(*node)]).await else {
+                let Some(answer) = handle.any(&mut vec![begin(node)]).await else {
                     break;
                 };
                 let new = verdict(&answer, group);
-                memory.heard(&rule, *child, new);
-                if !failures(&rule, group).has(new)
+                memory.heard(rule, *child, new);
+                if !failures(rule, group).has(new)
                     || tries == order.len()
-                    || !memory.may_go_on(&rule, new)
+                    || !memory.may_go_on(rule, new)
                 {
                     return match pairs {
                         Some(leases) => paired(answer, leases, *child, what.key(), now),
@@ -223,6 +227,8 @@ pub(super) async fn run(
             }
             last.unwrap_or_else(none)
         }
+        // It has not the children that it needs.
+        _ => none(),
     }
 }
 
@@ -247,6 +253,10 @@ pub(super) async fn rest(handle: &Handle, open: &mut Vec<u32>) -> Answer {
 mod tests {
     use super::super::dialogue::Dialogue;
     use super::*;
+    use crate::protocol::response::Kind;
+    use crate::route::exec::Outcome;
+    use crate::route::tree::Reason;
+    use crate::upstream::conn::Class;
     use std::pin::Pin;
     use std::task::{Context, Poll, Waker};
 
@@ -260,7 +270,15 @@ mod tests {
         };
         let mut dialogue: Dialogue = Box::pin(run(
             handle.clone(),
-            (rule, vec![0, 1, 2], Arc::default()),
+            Terms {
+                rule: Arc::new(rule),
+                children: vec![0, 1, 2],
+                memory: Arc::default(),
+                random: 0,
+                unix: 0,
+                normal: None,
+                client: None,
+            },
             what,
             0,
         ));
@@ -376,29 +394,5 @@ mod tests {
             ("a", 1),
             "a touch stays where it is"
         );
-    }
-
-    #[test]
-    fn the_same_reply_means_what_its_command_wanted() {
-        let header = Answer::Line(Kind::MetaHeader, Vec::new());
-        assert_eq!(verdict(&header, Group::Delete), Verdict::Deleted);
-        assert_eq!(verdict(&header, Group::Update), Verdict::Stored);
-        assert_eq!(verdict(&header, Group::Get), Verdict::Found);
-        let said =
-            |line: &[u8], outcome| verdict(&Answer::Error(line.to_vec(), outcome), Group::Get);
-        let error = |line: &[u8]| said(line, Outcome::Failed(Reason::Error));
-        assert_eq!(error(b"SERVER_ERROR 307 busy\r\n"), Verdict::Busy);
-        assert_eq!(error(b"SERVER_ERROR x\r\n"), Verdict::RemoteError);
-        assert_eq!(error(b"ERROR\r\n"), Verdict::RemoteError);
-        let done = said(b"CLIENT_ERROR x\r\n", Outcome::Done);
-        assert_eq!(done, Verdict::ClientError);
-        // Errors of routes say what they are, whatever their words.
-        for (reason, want) in [
-            (Reason::Timeout, Verdict::Timeout),
-            (Reason::Connect, Verdict::ConnectError),
-            (Reason::Busy, Verdict::Busy),
-        ] {
-            assert_eq!(said(b"SERVER_ERROR x\r\n", Outcome::Failed(reason)), want);
-        }
     }
 }
