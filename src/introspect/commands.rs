@@ -201,8 +201,6 @@ fn operation<'q>(
     let known = Operation::ALL.into_iter().find(|one| one.name() == wanted);
     let operation = match (known, wanted) {
         (Some(operation), _) => Wanted::One(operation),
-        (None, "metaget" | "lease-get") => Wanted::One(Operation::Get),
-        (None, "lease-set") => Wanted::One(Operation::Set),
         (None, "flushall" | "flushre") => Wanted::All,
         // mcrouter says so of both.
         (None, unknown) => return Err(format!("route: unknown request {unknown}")),

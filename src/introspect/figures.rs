@@ -12,13 +12,12 @@ use std::sync::atomic::Ordering;
 use serde_json::Value;
 
 use super::instance::{Instance, unix_seconds};
+use super::servers::{State, each_server, state, suspects};
 use super::tasks::Rates;
-use crate::config::{Compat, Config};
-use crate::stats::Destination;
+use crate::config::Compat;
 use crate::stats::latency::{ByFamily, Family};
 use crate::stats::process::{Process, cpu_seconds, faults};
 use crate::stats::report::Registry;
-use crate::stats::servers::Id;
 
 /// Which groups show a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +138,11 @@ pub fn short(number: f64) -> String {
 /// Commands that are counted, with how: each is a sum of counters of the workers.
 const OPERATIONS: &[(&str, &[&str], &[&str])] = &[
     // Name, what is added, what is taken off.
-    ("get", &["cmd_get"], &["cmd_gets"]),
+    (
+        "get",
+        &["cmd_get"],
+        &["cmd_gets", "cmd_lease_get", "cmd_metaget"],
+    ),
     ("gets", &["cmd_gets"], &[]),
     ("gat", &["cmd_gat"], &[]),
     ("gats", &["cmd_gats"], &[]),
@@ -152,6 +155,7 @@ const OPERATIONS: &[(&str, &[&str], &[&str])] = &[
             "cmd_append",
             "cmd_prepend",
             "cmd_cas",
+            "cmd_lease_set",
         ],
     ),
     ("add", &["cmd_add"], &[]),
@@ -310,27 +314,6 @@ fn process(registry: &Registry, instance: &Instance, list: &mut List) {
     list.number(Groups::BASIC, "num_proxies", registry.workers() as u64);
 }
 
-/// In which state a server's connections in a worker are, as mcrouter counts them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    New,
-    Up,
-    Down,
-    Closed,
-}
-
-fn state(figures: &Destination) -> State {
-    if figures.down.get() > 0 {
-        State::Down
-    } else if figures.connections.get() > 0 {
-        State::Up
-    } else if figures.connects.get() == 0 {
-        State::New
-    } else {
-        State::Closed
-    }
-}
-
 fn servers(registry: &Registry, list: &mut List) {
     let totals = registry.totals();
     let total = |name: &str| totals.get(name).copied().unwrap_or(0);
@@ -360,15 +343,19 @@ fn servers(registry: &Registry, list: &mut List) {
     for name in [
         "num_ssl_connections_opened",
         "num_ssl_connections_closed",
-        "num_fail_open_state_entered",
-        "num_fail_open_state_exited",
         "num_connect_retries",
     ] {
         list.number(BOTH, name, 0);
     }
-    // What takes a server out is not told apart here.
-    list.number(BOTH, "num_soft_tko_count", 0);
-    list.number(BOTH, "num_hard_tko_count", out);
+    let tkos = registry.tkos();
+    let totals = tkos.totals();
+    list.number(BOTH, "num_soft_tko_count", totals.soft);
+    list.number(BOTH, "num_hard_tko_count", totals.hard);
+    let pools = tkos.pools();
+    let entered = pools.iter().map(|(_, figures)| figures.entered).sum();
+    let exited = pools.iter().map(|(_, figures)| figures.exited).sum();
+    list.number(BOTH, "num_fail_open_state_entered", entered);
+    list.number(BOTH, "num_fail_open_state_exited", exited);
     list.number(
         Groups::DETAILED,
         "num_client_connections",
@@ -421,7 +408,6 @@ fn requests(registry: &Registry, list: &mut List) {
         );
     }
     for name in [
-        "asynclog_requests",
         "retrans_closed_connections",
         "retrans_per_kbyte_max",
         "client_queue_notify_period",
@@ -432,6 +418,8 @@ fn requests(registry: &Registry, list: &mut List) {
     ] {
         list.number(Groups::BASIC, name, 0);
     }
+    let spooled = registry.spool.get().map_or(0, |spool| spool.spooled.get());
+    list.number(Groups::BASIC, "asynclog_requests", spooled);
     list.number(Groups::BASIC, "destination_inflight_reqs", waiting);
     list.number(Groups::BASIC, "destination_max_inflight_reqs", waiting);
     list.number(Groups::BASIC, "proxy_reqs_processing", waiting);
@@ -538,87 +526,6 @@ pub fn answer(registry: &Registry, instance: &Instance, words: &[&[u8]], out: &m
     }
     out.extend_from_slice(text.as_bytes());
     out.extend_from_slice(b"END\r\n");
-}
-
-/// What mcrouter calls a connection to a server.
-fn key(id: &Id, config: Option<&Config>) -> String {
-    let pool = config.and_then(|config| config.pools.iter().find(|pool| pool.name == id.pool));
-    let timeout = pool.map_or(0, |pool| pool.timeout.as_millis());
-    let addr = addr(id, config);
-    format!("{addr}:ascii:plain:notcompressed-{timeout}")
-}
-
-/// A server's address; its name where nothing else is known.
-fn addr(id: &Id, config: Option<&Config>) -> String {
-    let pools = config.map_or(&[][..], |config| &config.pools);
-    let pool = pools.iter().find(|pool| pool.name == id.pool);
-    let server = pool.and_then(|pool| pool.servers.iter().find(|one| one.name == id.server));
-    server.map_or_else(|| id.server.clone(), |server| server.addr.to_string())
-}
-
-fn each_server(registry: &Registry, instance: &Instance, text: &mut String) {
-    let config = instance.config();
-    let mut states: BTreeMap<Id, Vec<State>> = BTreeMap::new();
-    for (id, figures) in registry.locked().each() {
-        states.entry(id.clone()).or_default().push(state(figures));
-    }
-    for (id, sum) in registry.sums() {
-        let all = sum.times.together();
-        let count = all.count();
-        let average = if count == 0 {
-            0.0
-        } else {
-            all.seconds() * 1e6 / count as f64
-        };
-        let waiting = sum.get("waiting");
-        let _ = write!(
-            text,
-            "STAT {} avg_latency_us:{average:.3} pending_reqs:0 inflight_reqs:{waiting}",
-            key(&id, config.as_deref())
-        );
-        if sum.get("down") > 0 {
-            text.push_str(" hard_tko; ");
-        }
-        text.push_str(" avg_retrans_ratio:0 max_retrans_ratio:0 min_retrans_ratio:0");
-        let states = states.get(&id).map_or(&[][..], Vec::as_slice);
-        for (wanted, name) in [
-            (State::New, "new"),
-            (State::Up, "up"),
-            (State::Closed, "closed"),
-            (State::Down, "down"),
-        ] {
-            let count = states.iter().filter(|one| **one == wanted).count();
-            if count > 0 {
-                let _ = write!(text, " {name}:{count}");
-            }
-        }
-        let results = [
-            ("timeout", sum.get("timeouts")),
-            ("remote_error", sum.get("failures")),
-        ];
-        let mut mark = ";";
-        for (name, count) in results.into_iter().filter(|(_, count)| *count > 0) {
-            let _ = write!(text, "{mark} {name}:{count}");
-            mark = "";
-        }
-        text.push_str("\r\n");
-    }
-}
-
-fn suspects(registry: &Registry, text: &mut String) {
-    let config = registry.instance().and_then(|instance| instance.config());
-    for (id, sum) in registry.sums() {
-        let workers = sum.get("down");
-        if workers > 0 {
-            let addr = addr(&id, config.as_deref());
-            let failures = sum.get("timeouts") + sum.get("failures");
-            let _ = write!(
-                text,
-                "STAT {addr} status:tko num_failures:{}\r\n",
-                failures.max(workers)
-            );
-        }
-    }
 }
 
 /// What `stats` shows of the process as a whole, for files: everything but what depends on who asks.

@@ -192,6 +192,10 @@ impl<'v> Walk<'v> {
         {
             return self.ask_pool(gutter.pool, key, depth + 1, found);
         }
+        if self.operation == Operation::Delete && pool.spool.is_some() {
+            // It is written down, and counts as done.
+            return Ended::Nothing;
+        }
         Ended::Failed(Verdict::Tko)
     }
 
@@ -239,6 +243,10 @@ impl<'v> Walk<'v> {
         mut depth: usize,
         out: &mut String,
     ) {
+        if let Some(name) = &pool.spool {
+            line(&format!("asynclog:{name}"), depth, out);
+            depth += 1;
+        }
         if pool.servers.len() > 1 {
             line(&self.hash(&pool.placement, is_weighted(pool)), depth, out);
             depth += 1;

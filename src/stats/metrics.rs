@@ -691,7 +691,18 @@ mod tests {
         };
         // Single commands of those that are counted together, for mcrouter's names.
         let parts = [
-            "gets", "gat", "gats", "add", "replace", "append", "prepend", "cas", "decr",
+            "gets",
+            "gat",
+            "gats",
+            "add",
+            "replace",
+            "append",
+            "prepend",
+            "cas",
+            "decr",
+            "lease_get",
+            "lease_set",
+            "metaget",
         ];
         let is_part = |name: &str| {
             name.strip_prefix("cmd_")

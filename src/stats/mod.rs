@@ -164,6 +164,12 @@ counters! {
         cmd_cas,
         /// Of the commands in `cmd_arith`.
         cmd_decr,
+        /// Keys asked for by lease-get; they are in `cmd_get`, too.
+        cmd_lease_get,
+        /// lease-set; in `cmd_set`, too.
+        cmd_lease_set,
+        /// Keys asked for by metaget; they are in `cmd_get`, too.
+        cmd_metaget,
         /// Turns of the event loop.
         turns,
         /// Bytes of buffers in use for clients and servers.

@@ -151,6 +151,11 @@ impl Registry {
         self.instance.get()
     }
 
+    /// Which servers are out of service.
+    pub fn tkos(&self) -> &Tkos {
+        &self.tkos
+    }
+
     /// How many workers there are.
     pub fn workers(&self) -> usize {
         self.workers.len()

@@ -32,7 +32,12 @@ const OWN_KEY: &[u8] = b"ringroad:leases";
 impl Core {
     #[cold]
     pub(super) fn lookup(&mut self, id: u32, lookup: &Lookup<'_>) {
-        self.stats.worker.cmd_get.add(lookup.count as u64);
+        let worker = &self.stats.worker;
+        worker.cmd_get.add(lookup.count as u64);
+        match lookup.command {
+            LookupCommand::LeaseGet => worker.cmd_lease_get.add(lookup.count as u64),
+            LookupCommand::Metaget => worker.cmd_metaget.add(lookup.count as u64),
+        }
         let routing = Arc::clone(&self.routing);
         let from = routing.snapshot.tree.root();
         let hides_errors = routing.snapshot.settings.miss_on_get_errors;
@@ -58,6 +63,7 @@ impl Core {
     #[cold]
     pub(super) fn lease_set(&mut self, id: u32, set: &LeaseSet<'_>) {
         self.stats.worker.cmd_set.inc();
+        self.stats.worker.cmd_lease_set.inc();
         if self.is_overloaded(set.block) {
             return self.refuse(id, ErrorKind::Overloaded, set.noreply);
         }
