@@ -56,6 +56,9 @@ fn what_decides_knows_no_sockets() {
         "worker/hub.rs",
         "worker/ticks.rs",
         "worker/buf.rs",
+        "worker/undone.rs",
+        "spool/line.rs",
+        "spool/names.rs",
         "discovery/membership.rs",
         "discovery/schedule.rs",
         "discovery/pool.rs",
@@ -108,6 +111,12 @@ fn nobody_reaches_up() {
         ("upstream", &["client", "route", "app", "cli", "discovery"]),
         ("client", &["app", "cli", "discovery", "config", "admin"]),
         ("worker", &["app", "cli", "discovery", "admin"]),
+        (
+            "spool",
+            &[
+                "app", "cli", "admin", "worker", "client", "route", "upstream",
+            ],
+        ),
         (
             "discovery",
             &[
