@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::instance::Instance;
-use crate::config::Config;
+use crate::config::{Config, Server};
 use crate::stats::Destination;
 use crate::stats::report::Registry;
 use crate::stats::servers::Id;
+use crate::upstream::tko::Kind;
 
 /// In which state a server's connections in a worker are, as mcrouter counts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +49,13 @@ fn key(id: &Id, config: Option<&Config>) -> String {
 
 /// A server's address; its name where nothing else is known.
 fn addr(id: &Id, config: Option<&Config>) -> String {
-    let pools = config.map_or(&[][..], |config| &config.pools);
-    let pool = pools.iter().find(|pool| pool.name == id.pool);
-    let server = pool.and_then(|pool| pool.servers.iter().find(|one| one.name == id.server));
-    server.map_or_else(|| id.server.clone(), |server| server.addr.to_string())
+    server(id, config).map_or_else(|| id.server.clone(), |server| server.addr.to_string())
+}
+
+fn server<'c>(id: &Id, config: Option<&'c Config>) -> Option<&'c Server> {
+    let mut pools = config?.pools.iter();
+    let pool = pools.find(|pool| pool.name == id.pool)?;
+    pool.servers.iter().find(|one| one.name == id.server)
 }
 
 /// A line for each server: `stats servers`.
@@ -76,7 +80,10 @@ pub(super) fn each_server(registry: &Registry, instance: &Instance, text: &mut S
             key(&id, config.as_deref())
         );
         if sum.get("down") > 0 {
-            text.push_str(" hard_tko; ");
+            let server = server(&id, config.as_deref());
+            let kind = server.and_then(|server| registry.tkos().kind_of(&server.addr));
+            let kind = kind.unwrap_or(Kind::Hard).label();
+            let _ = write!(text, " {kind}_tko; ");
         }
         text.push_str(" avg_retrans_ratio:0 max_retrans_ratio:0 min_retrans_ratio:0");
         let states = states.get(&id).map_or(&[][..], Vec::as_slice);

@@ -214,8 +214,14 @@ impl<'v> Walk<'v> {
             }
             None => depth,
         };
-        for (child, key) in step.each(key) {
-            self.handles(child, key, below, out);
+        for (index, (child, key)) in step.each(key).enumerate() {
+            match exptime_elsewhere(route).filter(|_| index > 0) {
+                Some(seconds) => {
+                    line(&format!("modify-exptime|min|exptime={seconds}"), below, out);
+                    self.handles(child, key, below + 1, out);
+                }
+                None => self.handles(child, key, below, out),
+            }
         }
     }
 
@@ -563,6 +569,17 @@ impl<'v> Walk<'v> {
             rule => rule.name(),
         };
         (Some(name.to_owned()), all, how)
+    }
+}
+
+/// How long what a failover stores anywhere but in its first child lives, if it says; a handle of its own in mcrouter.
+fn exptime_elsewhere(route: &Route) -> Option<u32> {
+    match route {
+        Route::Many {
+            rule: Rule::Failover(failover),
+            ..
+        } => Some(failover.exptime).filter(|seconds| *seconds > 0),
+        _ => None,
     }
 }
 

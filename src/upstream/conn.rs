@@ -127,6 +127,11 @@ impl Conn {
         self.slots.len()
     }
 
+    /// Whether any of them has not timed out yet.
+    pub fn is_waited_for(&self) -> bool {
+        self.entries.iter().any(|entry| !entry.tombstone)
+    }
+
     /// Command lines without a complete answer; keys that share a line count once.
     pub fn lines(&self) -> usize {
         self.entries.len()

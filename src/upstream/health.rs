@@ -95,9 +95,9 @@ impl Health {
 
     /// A fresh connection answered `version`.
     pub fn probed(&mut self, policy: &HealthPolicy, now: u64) -> Probed {
-        self.timeouts = 0;
         self.failed_probes = 0;
         if !self.down {
+            // Timeouts go on being counted: who answers `version` need not answer anything else.
             return Probed::Up;
         }
         // Several connections that are made at once say no more than one.
@@ -113,6 +113,7 @@ impl Health {
         let left = self.hold(policy).saturating_sub(held);
         if missing == 0 && left == 0 {
             self.down = false;
+            self.timeouts = 0;
             self.answered = 0;
             self.back_at = Some(now);
             return Probed::Back;

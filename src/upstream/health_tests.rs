@@ -136,6 +136,21 @@ prop_compose! {
     }
 }
 
+#[test]
+fn who_answers_version_and_nothing_else_goes_out_however_often_it_is_connected_to() {
+    let policy = HealthPolicy {
+        after: 3,
+        ..HealthPolicy::default()
+    };
+    let mut health = Health::default();
+    for now in [1, 2] {
+        assert_eq!(health.probed(&policy, now), Probed::Up);
+        assert!(!health.timed_out(&policy, now));
+    }
+    assert_eq!(health.probed(&policy, 3), Probed::Up);
+    assert!(health.timed_out(&policy, 3));
+}
+
 proptest! {
     /// Whatever happens: it comes back only when that many probes in a row were answered, at least a pause apart, over
     /// the time that its flaps ask for; and it goes out only by what takes it out.
@@ -152,7 +167,6 @@ proptest! {
             let was_down = health.is_down();
             match event {
                 Event::Probe => {
-                    timeouts = 0;
                     let probed = health.probed(&policy, now);
                     if !was_down {
                         prop_assert_eq!(probed, Probed::Up);
@@ -169,6 +183,7 @@ proptest! {
                         prop_assert!((policy.probe_min..=policy.probe_max).contains(&pause));
                     }
                     if earned {
+                        timeouts = 0;
                         back_at = Some(now);
                     }
                     continue;

@@ -194,6 +194,13 @@ impl Tkos {
         }
     }
 
+    /// What took the server at this address out, if it is.
+    pub fn kind_of(&self, addr: &ServerAddr) -> Option<Kind> {
+        let server = lock(&self.servers).get(&place_of(addr))?.upgrade()?;
+        let state = lock(&server.state);
+        state.kind.filter(|_| state.health.is_down())
+    }
+
     /// How many servers are out.
     pub fn totals(&self) -> Totals {
         Totals {

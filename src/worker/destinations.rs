@@ -376,7 +376,9 @@ impl Core {
         let destination_id = up.destination;
         up.conn.extend_deadline(self.now.saturating_add(up.timeout));
         up.report_queue();
+        // That a connection is answered `version` says nothing of other requests.
         if !refused
+            && !ready
             && let Some(Some(destination)) = self.destinations.get(destination_id as usize)
             && let Some(seat) = &destination.seat
         {

@@ -41,6 +41,11 @@ impl Core {
         );
         up.stats.timeouts.add(given_up.len() as u64);
         let stuck = up.conn.stuck_since(now.saturating_sub(up.timeout));
+        // Requests that end with the connection have had no answer either, though their time is not over.
+        let due = match stuck && up.conn.is_waited_for() {
+            true => due.max(1),
+            false => due,
+        };
         let (state, timeout, destination_id) = (up.state, up.timeout, up.destination);
         let hides_errors = up.hides_errors;
         for to in given_up {
