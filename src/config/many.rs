@@ -248,7 +248,12 @@ pub struct Failover {
     pub exptime: u32,
     /// Whether a lease is used where it was given.
     pub lease_pairing: bool,
+    /// Whether keys with a hash stop get [`TAG`] at their end anywhere but in the first child.
+    pub tag: bool,
 }
+
+/// What tells a server, or a route further down, that a request has failed elsewhere.
+pub const TAG: &str = ":failover=1";
 
 impl Failover {
     /// As a failover is where nothing is said.
@@ -260,6 +265,7 @@ impl Failover {
         limit: None,
         exptime: 0,
         lease_pairing: false,
+        tag: false,
     };
 }
 

@@ -56,7 +56,7 @@ pub use fills::{
 pub use keys::{Keys, Modify, Numbered, Shard, Split};
 pub(crate) use keys::{routes_of, routing_prefix, shard_id, shard_key};
 pub(crate) use keys_show::numbered;
-pub use many::{Failover, Limit, Rule, Shadow, Verdict, Verdicts};
+pub use many::{Failover, Limit, Rule, Shadow, TAG, Verdict, Verdicts};
 pub use orders::{Draws, KeyOrder, KeyedFailover, Latest};
 pub use ordinals::{MAX_ORDINALS, Ordinals, OrdinalsError, is_host_name};
 pub use origin::{Attempt, FileRead, LoadError, Origin, load, parse_any};

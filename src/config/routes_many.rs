@@ -170,6 +170,7 @@ fn read_failover(
             None => complete = false,
         }
     }
+    table.bool(report, "failover_tag", &mut rule.tag);
     if table.get("max_tries").is_some() {
         let mut most = 1;
         table.usize(report, "max_tries", 1..=1000, &mut most);
@@ -246,6 +247,9 @@ fn render_failover(text: &mut String, rule: &Failover) {
     let _ = write!(text, ", failover_exptime = {}", rule.exptime);
     if rule.lease_pairing {
         let _ = write!(text, ", lease_pairing = true");
+    }
+    if rule.tag {
+        let _ = write!(text, ", failover_tag = true");
     }
 }
 

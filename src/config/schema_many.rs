@@ -103,6 +103,12 @@ pub const ROUTE_SELECTIVE_FAILOVER: Section = Section {
             "What is stored in any child but the first lives this long at most; 0 is for no bound.",
         ),
         key(
+            "failover_tag",
+            "true or false",
+            "false",
+            "Put `:failover=1` behind keys that have a hash stop (`|#|`), in any child but the first, as long as they are no longer than 250 bytes then. Clients see their own keys.",
+        ),
+        key(
             "lease_pairing",
             "true or false",
             "false",

@@ -19,6 +19,7 @@ use crate::upstream::health::HealthPolicy;
 use crate::upstream::tko::Bounds;
 
 use super::choose::Choice;
+use super::keys::Rekey;
 use super::moved::{Handover, MovedKeys};
 use super::tree::{Node, NodeId, Reason, Reasons, Tree};
 use super::{choose, introspect, keys};
@@ -585,6 +586,16 @@ fn many(rule: &Rule, mut children: Vec<NodeId>, nodes: &mut Vec<Node>) -> Node {
                 exptime,
             };
             *child = push(shorter, nodes);
+        }
+    }
+    if let Rule::Failover(Failover { tag: true, .. })
+    | Rule::KeyedFailover(KeyedFailover {
+        failover: Failover { tag: true, .. },
+        ..
+    }) = rule
+    {
+        for child in children.iter_mut().skip(1) {
+            *child = push(Node::Rekey(Box::new(Rekey::Tag(*child))), nodes);
         }
     }
     Node::Many {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::choose::Own;
 use super::tree::{Node, NodeId, Tree};
 use crate::config::{
-    Keys, Modify, Numbered, Route, Shard, Split, numbered, routes_of, routing_prefix, shard_id,
-    shard_key,
+    Keys, Modify, Numbered, Route, Shard, Split, TAG, numbered, routes_of, routing_prefix,
+    shard_id, shard_key,
 };
 use crate::protocol::MAX_KEY;
 use crate::protocol::operation::{Group, Operation};
@@ -37,6 +37,8 @@ pub enum Rekey {
     Split(NodeId, Split),
     /// Parts of shards.
     Shards(NodeId, Vec<(Box<[u8]>, Shard)>),
+    /// A mark for what has failed elsewhere.
+    Tag(NodeId),
 }
 
 /// Where a request goes, and with which key.
@@ -99,6 +101,10 @@ impl Rekey {
             }
             Rekey::Split(..) => None,
             Rekey::Shards(child, shards) => part(shards, key).is_none().then_some(*child),
+            Rekey::Tag(child) => {
+                let has_stop = memchr::memmem::find(key, b"|#|").is_some();
+                (!has_stop || key.len() + TAG.len() > MAX_KEY).then_some(*child)
+            }
         }
     }
 
@@ -154,6 +160,10 @@ impl Rekey {
                 }
                 Ways::First(vec![one])
             }
+            Rekey::Tag(child) => {
+                let tagged = [key, TAG.as_bytes()].concat();
+                Ways::First(vec![way(child, tagged)])
+            }
             Rekey::Split(child, split) => {
                 let own = split.own(host);
                 let length = prefix.as_ref().map_or(0, |prefix| prefix.len()) + key.len();
@@ -199,9 +209,10 @@ impl Rekey {
     pub fn children(&self) -> Vec<NodeId> {
         match self {
             Rekey::Prefixes { routes, .. } => routes.clone(),
-            Rekey::Modify(child, _) | Rekey::Split(child, _) | Rekey::Shards(child, _) => {
-                vec![*child]
-            }
+            Rekey::Modify(child, _)
+            | Rekey::Split(child, _)
+            | Rekey::Shards(child, _)
+            | Rekey::Tag(child) => vec![*child],
         }
     }
 }

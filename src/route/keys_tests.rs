@@ -132,6 +132,38 @@ fn copies_are_written_together_and_read_by_host() {
 }
 
 #[test]
+fn what_fails_over_is_marked_behind_a_hash_stop() {
+    let tree =
+        tree(r#"{ type = "selective-failover", children = ["a", "b"], failover_tag = true }"#);
+    let Step::Decide(node) = tree.resolve(b"k") else {
+        panic!("it decides on replies");
+    };
+    let Some(Node::Many { children, .. }) = tree.node(node) else {
+        panic!("by a rule");
+    };
+    assert_eq!(tree.resolve_from(children[0], b"k|#|x"), Step::Pool(0));
+    assert_eq!(tree.resolve_from(children[1], b"k"), Step::Pool(1));
+    let long = [&b"k|#|"[..], &[b'x'; 240]].concat();
+    assert_eq!(
+        tree.resolve_from(children[1], &long),
+        Step::Pool(1),
+        "too long"
+    );
+    let Some(Node::Rekey(rekey)) = tree.node(children[1]) else {
+        panic!("the second one marks keys");
+    };
+    let request = Request {
+        operation: Operation::Get,
+        prefix: &None,
+        key: b"k|#|x",
+    };
+    let Ways::First(ways) = rekey.ways(&tree, request, 0, 0) else {
+        panic!("there is one way");
+    };
+    assert_eq!(ways[0].key, b"k|#|x:failover=1");
+}
+
+#[test]
 fn shards_are_spread_by_host() {
     let tree = tree(
         r#"{ type = "shard-split", child = "a", shards = { "1" = 4, "2" = { parts = 2, fanout_deletes = false }, "3" = { old_parts = 1, parts = 5, start = 2000000 } } }"#,

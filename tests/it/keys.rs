@@ -325,6 +325,30 @@ fn keys_are_changed_on_the_way_and_back() {
 }
 
 #[test]
+fn what_has_failed_elsewhere_is_marked() {
+    let mut place = Place::mcrouter(
+        r#""route": {"type": "FailoverRoute", "children": ["PoolRoute|a", {"type": "FailoverRoute", "failover_tag": true, "children": ["PoolRoute|b", "PoolRoute|c"]}], "failover_tag": true}"#,
+        &["--asynclog-disable"],
+    );
+    let mut c = place.client();
+    every_command(&mut c, "k|#|x");
+    place.servers[0].kill();
+    every_command(&mut c, "k|#|x");
+    c.ask(
+        "set k|#|x 0 0 1\r\nx\r\nset k 0 0 1\r\nx\r\n",
+        "STORED\r\nSTORED\r\n",
+    );
+    assert!(place.servers[1].holds("k|#|x:failover=1"));
+    assert!(place.servers[1].holds("k"), "without a hash stop");
+    place.servers[1].kill();
+    c.ask("set k|#|y 0 0 1\r\nx\r\n", "STORED\r\n");
+    assert!(
+        place.servers[2].holds("k|#|y:failover=1:failover=1"),
+        "of two failovers"
+    );
+}
+
+#[test]
 fn updates_of_a_pipeline_keep_their_order() {
     let place = Place::toml(
         r#"{ type = "modify-key", child = "a", ensure_key_prefix = "p:" }"#,

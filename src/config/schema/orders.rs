@@ -74,6 +74,12 @@ pub const ROUTE_LATEST: Section = Section {
             "no bound",
             "As in a selective-failover route.",
         ),
+        key(
+            "failover_tag",
+            "true or false",
+            "false",
+            "As in a selective-failover route.",
+        ),
     ],
 };
 
@@ -176,6 +182,12 @@ pub const ROUTE_KEYED_FAILOVER: Section = Section {
             "failover_exptime",
             "duration in whole seconds, up to 30d",
             "no bound",
+            "As in a selective-failover route.",
+        ),
+        key(
+            "failover_tag",
+            "true or false",
+            "false",
             "As in a selective-failover route.",
         ),
     ],

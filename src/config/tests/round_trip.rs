@@ -373,20 +373,23 @@ fn rule() -> impl Strategy<Value = Rule> {
         (set(), set(), set()),
         option::of(1u32..=1000),
         option::of(limit),
-        (0u32..=2_592_000, any::<bool>()),
+        (0u32..=2_592_000, any::<[bool; 2]>()),
     );
-    let failover = failover.prop_map(|(sets, max_tries, limit, (exptime, lease_pairing))| {
-        let (gets, updates, deletes) = sets;
-        Rule::Failover(Failover {
-            lease_pairing,
-            gets,
-            updates,
-            deletes,
-            max_tries,
-            limit,
-            exptime,
-        })
-    });
+    let failover = failover.prop_map(
+        |(sets, max_tries, limit, (exptime, [lease_pairing, tag]))| {
+            let (gets, updates, deletes) = sets;
+            Rule::Failover(Failover {
+                lease_pairing,
+                tag,
+                gets,
+                updates,
+                deletes,
+                max_tries,
+                limit,
+                exptime,
+            })
+        },
+    );
     let shadow = (any::<[u32; 2]>(), 0u32..=1_000_000).prop_map(|([a, b], per_million)| {
         Rule::Shadow(Shadow {
             first_hash: a.min(b),

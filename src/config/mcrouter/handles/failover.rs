@@ -101,7 +101,7 @@ impl Builder<'_, '_> {
 
     /// What a failover says, but for an order that follows from the key.
     pub(super) fn failover_rule(&mut self, spec: &Spec<'_>, exptime: u32) -> Option<Failover> {
-        let fields = self.later_fields(spec, &["failover_tag"]);
+        let tag = self.flag(spec, "failover_tag", Some(false));
         let tries = self.policy(spec);
         let errors = match spec.field("failover_errors") {
             None => Some([Verdicts::DEFAULT; 3]),
@@ -113,7 +113,6 @@ impl Builder<'_, '_> {
         };
         let lease_pairing = self.lease_pairing(spec);
         let [gets, updates, deletes] = errors?;
-        fields?;
         Some(Failover {
             gets,
             updates,
@@ -122,6 +121,7 @@ impl Builder<'_, '_> {
             limit: limit?,
             exptime,
             lease_pairing: lease_pairing?,
+            tag: tag?,
         })
     }
 

@@ -25,7 +25,12 @@ fn one(keys: Keys) -> Vec<Handle> {
 
 impl Builder<'_, '_> {
     /// A field that is true or false.
-    fn flag(&mut self, spec: &Spec<'_>, name: &str, default: Option<bool>) -> Option<bool> {
+    pub(super) fn flag(
+        &mut self,
+        spec: &Spec<'_>,
+        name: &str,
+        default: Option<bool>,
+    ) -> Option<bool> {
         let found = spec.field(name);
         match (found.map(|value| &value.kind), default) {
             (Some(Kind::Bool(flag)), _) => Some(*flag),

@@ -40,7 +40,7 @@ fn parameters_that_would_change_something_are_refused() {
         (r#"{"type": "PoolRoute", "pool": "A", "bucketize": true}"#.to_owned(), "`bucketize`"),
         (r#"{"type": "PoolRoute", "pool": "A", "shadow_policy": "x"}"#.to_owned(), "invalid shadow policy"),
         (format!(r#"{{"type": "FailoverRoute", {two}, "failover_limit": {{"burst": 5}}}}"#), "number `rate`"),
-        (format!(r#"{{"type": "FailoverRoute", {two}, "failover_tag": true}}"#), "`failover_tag`"),
+        (format!(r#"{{"type": "FailoverRoute", {two}, "failover_tag": 1}}"#), "`failover_tag` of FailoverRoute must be"),
         (format!(r#"{{"type": "FailoverRoute", {two}, "enable_lease_pairing": true}}"#), "`enable_lease_pairing` needs a `name`"),
         (format!(r#"{{"type": "FailoverRoute", {two}, "failover_errors": ["tko", "connect_error"]}}"#), "only one of connect_error"),
         (format!(r#"{{"type": "FailoverRoute", {two}, "failover_errors": ["miss"]}}"#), "\"miss\" is no error"),
