@@ -188,6 +188,10 @@ pub(super) fn render(choose: &Choose, route: impl Fn(&Route) -> String) -> Strin
                 parts.push(format!("hash_tag = {}", quoted(&tag)));
             }
             parts.push(format!("hash_stop = {}", placement.stop));
+            if let Some(buckets) = &placement.buckets {
+                let buckets = super::placement::render_buckets(buckets);
+                parts.push(format!("buckets = {buckets}"));
+            }
             if !weights.is_empty() {
                 let weights = weights.iter().map(|weight| format!("{weight:?}"));
                 parts.push(format!("weights = {}", list(weights)));

@@ -10,9 +10,13 @@ use ::toml::de::DeValue;
 
 use super::diagnostics::Report;
 use super::pools::Placed;
-use super::read::{Entry, Table};
+use super::read::{Entry, Table, entries};
+use super::render::{key, quoted};
+use super::schema;
 use super::{Pool, Server, ServerAddr};
-use crate::hash::{Distribution, HashFunction, Node, Placement, PlacementError, Selector};
+use crate::hash::{
+    Buckets, Distribution, HashFunction, MAX_BUCKETS, Node, Placement, PlacementError, Selector,
+};
 
 /// Reads the keys of a pool that are about placement; `None` after an error.
 pub(super) fn placement(report: &mut Report<'_>, pool: &Table<'_, '_>) -> Option<Placement> {
@@ -57,7 +61,92 @@ pub(super) fn placement(report: &mut Report<'_>, pool: &Table<'_, '_>) -> Option
             None => good = false,
         }
     }
+    if let Some(entry) = pool.get("buckets") {
+        placement.buckets = buckets(report, &entry).map(Box::new);
+        good &= placement.buckets.is_some();
+    }
     good.then_some(placement)
+}
+
+/// `None` after an error.
+fn buckets(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<Buckets> {
+    let table = entry.table(report, &schema::BUCKETS)?;
+    let count = 1..=u64::from(MAX_BUCKETS);
+    let total = table
+        .require(report, "total", "total = 1000")
+        .and_then(|entry| entry.integer(report, count.clone()));
+    let keyspace = match table.get("keyspace") {
+        Some(entry) => entry.string(report, "a text")?.to_owned(),
+        None => String::new(),
+    };
+    let mut by_prefix = Vec::new();
+    if let Some(entry) = table.get("by_prefix") {
+        let DeValue::Table(list) = entry.value else {
+            entry.wrong_kind(report, "a table from prefix to a number of buckets");
+            return None;
+        };
+        for entry in entries(list) {
+            let number = entry.integer(report, count.clone())?;
+            by_prefix.push((entry.key.to_owned(), u32::try_from(number).ok()?));
+        }
+    }
+    let mut parts = None;
+    if let Some(entry) = table.get("key_parts") {
+        let number = entry.integer(report, 1..=250)?;
+        let delimiter = match table.get("delimiter") {
+            None => ':',
+            Some(entry) => {
+                let text = entry.string(report, "a character")?;
+                let mut all = text.chars();
+                let (Some(one), None) = (all.next(), all.next()) else {
+                    report
+                        .error(entry.place(), "`delimiter` must be one character")
+                        .label("as in \":\"");
+                    return None;
+                };
+                one
+            }
+        };
+        parts = Some((u32::try_from(number).ok()?, delimiter));
+    } else if let Some(entry) = table.get("delimiter") {
+        entry.string(report, "a character")?;
+        report
+            .error(entry.place(), "`delimiter` without `key_parts`")
+            .label("whole keys are looked at");
+        return None;
+    }
+    Some(Buckets {
+        total: u32::try_from(total?).ok()?,
+        keyspace,
+        by_prefix,
+        parts,
+    })
+}
+
+/// The table of these buckets.
+pub(super) fn render_buckets(buckets: &Buckets) -> String {
+    let Buckets {
+        total,
+        keyspace,
+        by_prefix,
+        parts,
+    } = buckets;
+    let mut all = vec![format!("total = {total}")];
+    if !keyspace.is_empty() {
+        all.push(format!("keyspace = {}", quoted(keyspace)));
+    }
+    if !by_prefix.is_empty() {
+        let counts: Vec<String> = by_prefix
+            .iter()
+            .map(|(prefix, count)| format!("{} = {count}", key(prefix)))
+            .collect();
+        all.push(format!("by_prefix = {{ {} }}", counts.join(", ")));
+    }
+    if let Some((count, delimiter)) = parts {
+        all.push(format!("key_parts = {count}"));
+        all.push(format!("delimiter = {}", quoted(&delimiter.to_string())));
+    }
+    format!("{{ {} }}", all.join(", "))
 }
 
 fn hash_tag(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<(u8, u8)> {
@@ -113,6 +202,7 @@ fn place(pool: &Table<'_, '_>, servers: &[Placed], error: &PlacementError) -> Ra
         PlacementError::SaltNotUsed { .. } | PlacementError::SaltTooLong { .. } => key("salt"),
         PlacementError::PointsNotUsed { .. } | PlacementError::NoPoints => key("points"),
         PlacementError::TooManyPoints { .. } => key("points").or_else(|| key("servers")),
+        PlacementError::BucketsNotUsed { .. } => key("buckets"),
         PlacementError::NoNodes
         | PlacementError::NoWeight
         | PlacementError::TooManyNodes { .. } => key("servers"),

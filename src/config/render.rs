@@ -106,6 +106,9 @@ fn pool(text: &mut String, pool: &Pool, all: &[Pool]) {
         );
     }
     line(text, "hash_stop", placement.stop);
+    if let Some(buckets) = &placement.buckets {
+        line(text, "buckets", super::placement::render_buckets(buckets));
+    }
     line(text, "timeout", quoted(&show_duration(pool.timeout)));
     line(
         text,

@@ -282,6 +282,12 @@ pub const POOL: Section = Section {
             "Hash only the part of a key before the first `|#|`, as mcrouter does.",
         ),
         key(
+            "buckets",
+            "table",
+            "none",
+            "Put keys into a fixed number of buckets first, and spread those: `{ total = 1000 }`. With `weighted_ch3` only.",
+        ),
+        key(
             "timeout",
             "duration from 1ms to 10m",
             "\"1s\"",
@@ -887,6 +893,7 @@ pub const SECTIONS: &[Section] = &[
     LISTEN,
     POOL,
     SERVER,
+    BUCKETS,
     DISCOVER,
     MEMBERSHIP,
     DNS,

@@ -107,6 +107,7 @@ impl Selector {
         let digest = digest(placement, hash, &labels, &weights, &kind);
         let names = nodes.iter().map(|node| node.name.clone()).collect();
         Ok(Selector {
+            is_plain: !placement.stop && placement.tag.is_none() && placement.buckets.is_none(),
             placement: placement.clone(),
             names,
             kind,
@@ -118,6 +119,9 @@ impl Selector {
 
 fn check_options(placement: &Placement) -> Result<(), PlacementError> {
     let distribution = placement.distribution;
+    if placement.buckets.is_some() && distribution != Distribution::WeightedCh3 {
+        return Err(PlacementError::BucketsNotUsed { distribution });
+    }
     if let Some(hash) = placement.hash
         && distribution.default_hash().is_none()
     {

@@ -35,6 +35,10 @@ pub(super) fn digest(
         close,
         u8::from(placement.stop),
     ]);
+    if let Some(buckets) = &placement.buckets {
+        // Nothing is fed where there are none, so that digests stay what they were.
+        text(&format!("{buckets:?}"), &mut state);
+    }
     if let Kind::Ring { ring, .. } = kind {
         // The ring itself: what led to it, such as the order of the list, does not matter.
         let names: Vec<u64> = labels

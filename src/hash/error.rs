@@ -86,6 +86,12 @@ pub enum PlacementError {
         /// The most it may have.
         max: usize,
     },
+    /// Buckets were asked for where there are none.
+    #[error("the distribution {distribution} has no buckets; only weighted_ch3 has")]
+    BucketsNotUsed {
+        /// The distribution.
+        distribution: Distribution,
+    },
     /// A number of points was given where it is fixed.
     #[error("the distribution {distribution} has a fixed number of points; leave out points")]
     PointsNotUsed {

@@ -37,7 +37,8 @@ pub struct Explanation {
 impl Explanation {
     pub(super) fn new(selector: &Selector, key: &[u8]) -> Explanation {
         let owner = selector.select(key);
-        let routing = selector.routing_key(key);
+        let mut room = [0; 10];
+        let routing = selector.placed(key, &mut room);
         let hashed = joined([routing, selector.salt(), b""], <[u8]>::to_vec);
         let count = selector.names.len();
         let mut point = None;

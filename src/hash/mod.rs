@@ -14,6 +14,7 @@
 //! server that is down still owns its keys; whoever routes decides what to do then, and
 //! [`Selector::successors`] says where to look next.
 
+mod buckets;
 mod build;
 mod ch3;
 mod digest;
@@ -37,6 +38,7 @@ mod golden;
 #[cfg(test)]
 mod properties;
 
+pub use buckets::{Buckets, MAX_BUCKETS};
 pub(crate) use ch3::{ch3, weighted};
 pub use distribution::{Distribution, WeightRule};
 pub use error::{PlacementError, UnknownName};
@@ -130,6 +132,8 @@ pub struct Placement {
     pub tag: Option<(u8, u8)>,
     /// Whether only the part of a key before the first `|#|` is hashed.
     pub stop: bool,
+    /// Whether keys are put into buckets first, and how; with [`Distribution::WeightedCh3`] only.
+    pub buckets: Option<Box<Buckets>>,
 }
 
 impl Default for Placement {
@@ -149,6 +153,7 @@ impl Placement {
             points: None,
             tag: None,
             stop: false,
+            buckets: None,
         }
     }
 }

@@ -28,6 +28,8 @@ const SAMPLES: u64 = 1 << 16;
 #[derive(Debug)]
 pub struct Selector {
     pub(super) placement: Placement,
+    /// Whether whole keys are hashed.
+    pub(super) is_plain: bool,
     pub(super) names: Box<[String]>,
     pub(super) kind: Kind,
     pub(super) weights: Box<[f64]>,
@@ -72,9 +74,26 @@ impl Selector {
     /// allocated (keys of more than 250 bytes with a salt excepted).
     #[inline]
     pub fn select(&self, key: &[u8]) -> usize {
-        match self.placement.stop || self.placement.tag.is_some() {
-            true => self.owner(self.routing_key(key)),
-            false => self.owner(key),
+        match self.is_plain {
+            true => self.owner(key),
+            false => self.owner(self.placed(key, &mut [0; 10])),
+        }
+    }
+
+    /// What is hashed of a key, without the salt: a part of it, or the number of its bucket, for which there is room.
+    pub(super) fn placed<'a>(&self, key: &'a [u8], room: &'a mut [u8; 10]) -> &'a [u8] {
+        let key = self.routing_key(key);
+        let Some(buckets) = &self.placement.buckets else {
+            return key;
+        };
+        let mut number = itoa::Buffer::new();
+        let digits = number.format(buckets.of(key)).as_bytes();
+        match room.get_mut(..digits.len()) {
+            Some(room) => {
+                room.copy_from_slice(digits);
+                room
+            }
+            None => key,
         }
     }
 
@@ -170,7 +189,8 @@ impl Selector {
     /// Not for the request path: it allocates, and takes time in proportion to the number of nodes
     /// or, for the last group, to its square.
     pub fn successors(&self, key: &[u8]) -> Vec<usize> {
-        let key = self.routing_key(key);
+        let mut room = [0; 10];
+        let key = self.placed(key, &mut room);
         let count = self.names.len();
         match &self.kind {
             Kind::Ring { ring, hash } => {

@@ -158,8 +158,7 @@ fn ask(
         "verbosity" => verbosity(instance, &args),
         "pools" => Ok(pools(view)),
         "get_bucket" => match args.as_slice() {
-            // No pool has buckets.
-            [_] => Ok(String::new()),
+            [key] => Ok(Walk::new(view, Operation::Get, key.as_bytes()).buckets()),
             _ => Err("get_bucket: 1 arg expected".to_owned()),
         },
         "failure_domains" => failure_domains(view, &args),

@@ -18,7 +18,7 @@ use crate::config::{
     Requests, Route, Rule, Verdict, Verdicts,
 };
 use crate::config::{Keys, shard_id, shard_key};
-use crate::hash::{Distribution, Placement};
+use crate::hash::{Distribution, Placement, routing_key};
 use crate::protocol::operation::{Group, Operation};
 use crate::route::compile::MAX_SUCCESSORS;
 
@@ -113,6 +113,38 @@ impl<'v> Walk<'v> {
         self.handles(&self.view.config.route, self.key, depth + 1, &mut out);
         out.truncate(out.trim_end().len());
         out
+    }
+
+    /// The buckets that the key may be in, a line for each pool with buckets that it may come to.
+    #[must_use]
+    pub fn buckets(&self) -> String {
+        let mut found = Vec::new();
+        self.collect_buckets(&self.view.config.route, self.key, 0, &mut found);
+        found.dedup();
+        found.join("\n")
+    }
+
+    fn collect_buckets(&self, route: &'v Route, key: &[u8], depth: usize, found: &mut Vec<String>) {
+        if depth > MAX_DEPTH {
+            return;
+        }
+        let placement = match route {
+            Route::Pool(pool) => self.pool(*pool).map(|pool| &pool.placement),
+            Route::Choose(Choose::Hash { placement, .. }) => Some(placement),
+            _ => None,
+        };
+        if let Some(placement) = placement
+            && let Some(buckets) = &placement.buckets
+        {
+            let bucket = buckets.of(routing_key(key, placement.tag, placement.stop));
+            let key = String::from_utf8_lossy(self.key);
+            found.push(format!("{key}\t{bucket}\t{}\tnull", buckets.keyspace));
+        }
+        if !matches!(route, Route::Pool(_)) {
+            for (child, key) in self.step(route, key).each(key) {
+                self.collect_buckets(child, key, depth + 1, found);
+            }
+        }
     }
 
     fn pool(&self, index: usize) -> Option<&'v Pool> {

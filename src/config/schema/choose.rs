@@ -76,6 +76,7 @@ pub const ROUTE_HASH: Section = Section {
         key("salt", "text", "\"\"", "As in a pool."),
         key("hash_tag", "two characters", "none", "As in a pool."),
         key("hash_stop", "true or false", "false", "As in a pool."),
+        key("buckets", "table", "none", "As in a pool."),
         key(
             "weights",
             "list of numbers",

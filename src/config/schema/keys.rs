@@ -4,6 +4,44 @@ use super::{Key, Section, key};
 
 const CHILD: Key = key("child", "route", "required", "Where everything goes.");
 
+/// Buckets.
+pub const BUCKETS: Section = Section {
+    heading: "`buckets`",
+    within: "in `buckets`",
+    keys: &[
+        key(
+            "total",
+            "1 to 8388608",
+            "required",
+            "How many buckets there are. A key's bucket is Ch3 of the part of it that is hashed; what is spread is its number.",
+        ),
+        key(
+            "keyspace",
+            "text",
+            "\"\"",
+            "What `get __mcrouter__.get_bucket(KEY)` calls the buckets.",
+        ),
+        key(
+            "by_prefix",
+            "table from prefix to 1 to 8388608",
+            "none",
+            "Keys with this beginning go to so many of the buckets only; the longest that fits holds.",
+        ),
+        key(
+            "key_parts",
+            "1 to 250",
+            "none",
+            "Only what stands before so many delimiters in a key is looked at.",
+        ),
+        key(
+            "delimiter",
+            "character",
+            "\":\"",
+            "What ends a part of a key; with `key_parts` only.",
+        ),
+    ],
+};
+
 /// A route by routing prefix.
 pub const ROUTE_ROUTING_PREFIX: Section = Section {
     heading: "a route with `type = \"routing-prefix\"`",

@@ -255,6 +255,11 @@ fn every_key_of_the_schema_is_read() {
                 "an entry of `routes` in a routing-prefix route" => {
                     ("route = { type = \"routing-prefix\", routes = [{", "}] }")
                 }
+                "`buckets`" if key.name == "delimiter" => (
+                    "[pools.a]\nservers = [\"a:1\"]\nbuckets = { total = 1, key_parts = 1,",
+                    "}",
+                ),
+                "`buckets`" => ("[pools.a]\nservers = [\"a:1\"]\nbuckets = { ", "}"),
                 "an entry of `shards` as a table" if key.name == "parts" => (
                     "route = { type = \"shard-split\", shards = { 1 = {",
                     "} } }",

@@ -3,7 +3,7 @@
 use super::super::vars::Variable;
 use super::super::*;
 use super::fills::fill;
-use crate::hash::Distribution;
+use crate::hash::{Buckets, Distribution};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -182,7 +182,14 @@ fn choose(inner: impl Strategy<Value = Route> + Clone + 'static) -> impl Strateg
         }),
         (weighted, "[a-z\"]{0,4}").prop_map(|(children, salt)| {
             let (children, weights) = children.into_iter().unzip();
+            let buckets = Buckets {
+                total: 1000,
+                keyspace: salt.clone(),
+                by_prefix: vec![(salt.clone(), 7)],
+                parts: (salt.len() % 2 == 0).then_some((2, 'é')),
+            };
             let placement = Placement {
+                buckets: (salt.len() > 1).then(|| Box::new(buckets)),
                 salt,
                 ..Placement::of(Distribution::WeightedCh3)
             };

@@ -340,23 +340,32 @@ impl Builder<'_, '_> {
         Some(one(Choose::HashStop { child, prefixes }))
     }
 
-    /// What it finds in keys is only for bucketized pools, which there are not.
+    /// What it finds in keys is only for bucketized pools.
     fn key_parse(&mut self, spec: &Spec<'_>) -> Option<Vec<Handle>> {
         let parts = spec.field("num_routing_parts");
-        if !parts.is_some_and(|value| matches!(value.kind, Kind::Int(1..))) {
-            let at = parts.map_or(spec.at, |value| value.at);
-            let message = "KeyParseRoute needs a whole number `num_routing_parts` from 1 on";
-            self.findings.error(at, message);
-            return None;
-        }
+        let count = match parts.map(|value| &value.kind) {
+            Some(Kind::Int(count @ 1..)) => u32::try_from(*count).unwrap_or(u32::MAX),
+            _ => {
+                let at = parts.map_or(spec.at, |value| value.at);
+                let message = "KeyParseRoute needs a whole number `num_routing_parts` from 1 on";
+                self.findings.error(at, message);
+                return None;
+            }
+        };
         let delimiter = spec.field("delimiter");
         let text = delimiter.and_then(Value::as_text);
-        if text.is_none_or(|text| text.chars().count() != 1) {
+        let mut all = text.into_iter().flat_map(|text| text.chars());
+        let (Some(one), None) = (all.next(), all.next()) else {
             let at = delimiter.map_or(spec.at, |value| value.at);
             let message = "KeyParseRoute needs a `delimiter` of one character";
             self.findings.error(at, message);
             return None;
-        }
-        self.target(spec, "target")
+        };
+        // A key has no more parts than bytes.
+        let parts = Some((count.min(250), one));
+        let around = std::mem::replace(&mut self.key_parts, parts);
+        let target = self.target(spec, "target");
+        self.key_parts = around;
+        target
     }
 }

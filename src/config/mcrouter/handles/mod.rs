@@ -86,6 +86,8 @@ pub(super) struct Builder<'b, 'r> {
     names: HashSet<String>,
     depth: usize,
     count: usize,
+    /// Which parts of keys count for buckets, here.
+    key_parts: Option<(u32, char)>,
     /// The pools whose servers are being built.
     open: Vec<String>,
 }
@@ -106,6 +108,7 @@ impl<'b, 'r> Builder<'b, 'r> {
             names: HashSet::new(),
             depth: 0,
             count: 0,
+            key_parts: None,
             open: Vec::new(),
         }
     }

@@ -10,6 +10,7 @@ use super::super::value::{Kind, Place, Value};
 use super::orders::route_of_hash;
 use super::shadow::Known;
 use super::{Builder, Handle, Spec, Type};
+use crate::hash::{Buckets, Distribution, MAX_BUCKETS};
 
 pub(super) const TYPES: &[Type] = &[
     ("PoolRoute", |builder, spec| {
@@ -24,7 +25,7 @@ pub(super) const TYPES: &[Type] = &[
 ];
 
 /// Fields of a PoolRoute that would change something.
-const LATER: &[&str] = &["bucketize", "distribution_enabled"];
+const LATER: &[&str] = &["distribution_enabled"];
 
 impl Builder<'_, '_> {
     fn pool_of(&mut self, spec: &Spec<'_>) -> Option<Rc<Read>> {
@@ -90,7 +91,26 @@ impl Builder<'_, '_> {
             return built.pop().map(|handle| self.as_route(handle));
         }
         let wish = Wish::new(self.findings, hash, weights, tags, pool.at)?;
-        let spread = wish.spread(self.findings, &pool.servers)?;
+        let mut spread = wish.spread(self.findings, &pool.servers)?;
+        // A single server is not chosen by hash.
+        let buckets = self.buckets(spec)?;
+        if let Some(buckets) = buckets.filter(|_| pool.servers.len() > 1) {
+            if spread.placement.distribution != Distribution::WeightedCh3 {
+                let message = "`bucketize` needs the hash WeightedCh3, and so `weights`";
+                self.findings.error(spec.at, message);
+                return None;
+            }
+            // The salt of such a route, if it has one, is its own.
+            if let Some(salt) = spec.field("salt") {
+                let Some(text) = salt.as_text() else {
+                    let message = format!("`salt` must be a text, not {}", salt.what());
+                    self.findings.error(salt.at, message);
+                    return None;
+                };
+                spread.placement.salt = text.to_string();
+            }
+            spread.placement.buckets = Some(Box::new(buckets));
+        }
         fields?;
         let (around, shadows) = (around?, shadows?);
         let spool = match spools && self.settings.base.spool.is_some() {
@@ -176,6 +196,51 @@ impl Builder<'_, '_> {
             }
         }
         Some(pool.to_owned())
+    }
+
+    /// The buckets of a PoolRoute, if it has any. `None` after an error.
+    fn buckets(&mut self, spec: &Spec<'_>) -> Option<Option<Buckets>> {
+        if !self.flag(spec, "bucketize", Some(false))? {
+            return Some(None);
+        }
+        let most = i64::from(MAX_BUCKETS);
+        let mut count = |value: Option<&Value>, name: &str| match value.map(|value| &value.kind) {
+            Some(Kind::Int(count)) if (1..=most).contains(count) => u32::try_from(*count).ok(),
+            _ => {
+                let at = value.map_or(spec.at, |value| value.at);
+                let message = format!("`{name}` must be a whole number from 1 to {most}");
+                self.findings.error(at, message);
+                None
+            }
+        };
+        let total = count(spec.field("total_buckets"), "total_buckets")?;
+        let mut by_prefix = Vec::new();
+        if let Some(value) = spec.field("total_buckets_by_prefix") {
+            let Some(map) = value.as_map() else {
+                let message = format!(
+                    "`total_buckets_by_prefix` must be an object, not {}",
+                    value.what()
+                );
+                self.findings.error(value.at, message);
+                return None;
+            };
+            for (prefix, member) in map.in_order() {
+                let number = count(Some(&member.value), "a number of buckets")?;
+                by_prefix.push((prefix.to_string(), number));
+            }
+        }
+        if spec.field("bucketization_keyspace").is_none() {
+            let message = "`bucketize` needs a `bucketization_keyspace`";
+            self.findings.error(spec.at, message);
+            return None;
+        }
+        let keyspace = self.text(spec, "bucketization_keyspace", "")?;
+        Some(Some(Buckets {
+            total,
+            keyspace,
+            by_prefix,
+            parts: self.key_parts,
+        }))
     }
 
     fn servers_of(&mut self, spec: &Spec<'_>) -> Option<Vec<Handle>> {

@@ -241,6 +241,36 @@ fn a_route_to_no_pool_is_one_too() {
 }
 
 #[test]
+fn keys_may_be_put_into_buckets() {
+    let text = r#"{"type": "KeyParseRoute", "num_routing_parts": 2, "delimiter": ":", "target": {"type": "PoolRoute", "pool": "A", "hash": {"weights": [1, 1, 0.5]}, "bucketize": true, "total_buckets": 100, "bucketization_keyspace": "x", "total_buckets_by_prefix": {"a": 3}, "salt": "s"}}"#;
+    let (found, config) = route(text);
+    assert_eq!(found, Route::Pool(0));
+    let placement = &config.pools[0].placement;
+    let buckets = crate::hash::Buckets {
+        total: 100,
+        keyspace: "x".to_owned(),
+        by_prefix: vec![("a".to_owned(), 3)],
+        parts: Some((2, ':')),
+    };
+    let number = buckets.of(b"k:l:m").to_string();
+    assert_eq!(placement.buckets.as_deref(), Some(&buckets));
+    // The number is spread as a key would be without buckets.
+    let plain = crate::hash::Placement {
+        buckets: None,
+        ..placement.clone()
+    };
+    let nodes: Vec<_> = config.pools[0]
+        .servers
+        .iter()
+        .map(|one| one.node())
+        .collect();
+    let plain = crate::hash::Selector::new(&plain, &nodes).unwrap();
+    let selector = config.pools[0].selector().unwrap();
+    assert_eq!(selector.select(b"k:l:m"), plain.select(number.as_bytes()));
+    assert_eq!(selector.select(b"k:l:m|#|x"), selector.select(b"k:l:n"));
+}
+
+#[test]
 fn nothing_but_gets_may_be_routed() {
     let settings = Settings {
         only_gets: true,
