@@ -268,7 +268,8 @@ impl Dialogues {
     /// A large answer begins.
     pub(super) fn start(&mut self, to: Ticket, total: usize, head: &[u8]) {
         if let Some(running) = self.live(to) {
-            let max_value = running.routing.snapshot.settings.parse.max_value;
+            // A server may have larger ones than clients may store here; what it has by default can be read.
+            let max_value = running.routing.snapshot.settings.parse.max_value.max(ROOM);
             let too_large = total > max_value.saturating_add(response::MAX_LINE);
             let mut bytes = Vec::new();
             if !too_large {

@@ -83,10 +83,14 @@ fn with_word(line: &[u8], place: usize, word: &[u8]) -> Option<Vec<u8>> {
 /// A reply to a request under another key, as one to `asked`.
 fn restored(answer: Answer, asked: &Retained) -> Answer {
     match answer {
-        Answer::Value(bytes) => match with_word(&bytes, 1, asked.key()) {
-            Some(bytes) => Answer::Value(bytes),
-            None => Answer::Value(bytes),
-        },
+        Answer::Value(bytes) => {
+            // A large one of a meta command comes like this, too.
+            let restored = match bytes.starts_with(b"VA ") {
+                true => restored_line(Kind::MetaValue(0), &bytes, asked),
+                false => with_word(&bytes, 1, asked.key()),
+            };
+            Answer::Value(restored.unwrap_or(bytes))
+        }
         Answer::Line(kind, bytes) => {
             let restored = restored_line(kind, &bytes, asked);
             Answer::Line(kind, restored.unwrap_or(bytes))

@@ -141,6 +141,10 @@ fn every_command(c: &mut Client, key: &str) {
     c.send(format!("set {key} 0 0 300000\r\n{large}\r\nget {key}\r\n"));
     c.expect("STORED\r\n");
     c.expect(format!("VALUE {key} 0 300000\r\n{large}\r\nEND\r\n"));
+    c.ask(
+        format!("mg {key} k v\r\n"),
+        format!("VA 300000 k{key}\r\n{large}\r\n"),
+    );
     c.ask(format!("delete {key}\r\n"), "DELETED\r\n");
 }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use super::memcached::Item;
 use super::oracle::{Rules, records};
 use super::plan::{Fault, Setup, Shape, Tight};
-use crate::config::{Config, OnFailure, Route};
+use crate::config::{Config, Keys, OnFailure, Route};
 use crate::route::big_value::{FLAG, Metadata};
 use crate::route::compile::Snapshot;
 use crate::stats;
@@ -123,10 +123,7 @@ impl Env {
                 }
                 Route::BigValue { child, .. } => todo.push(child),
                 Route::Choose(choose) => todo.extend(choose.children()),
-                Route::Keys(keys) => {
-                    decides = true;
-                    todo.extend(keys.children());
-                }
+                Route::Keys(keys) => todo.extend(keys.children()),
             }
         }
         (pools, decides)
@@ -135,6 +132,11 @@ impl Env {
     /// The numbers of the servers that may get a key.
     pub fn servers(&self, key: &[u8]) -> Vec<usize> {
         let (pools, _) = self.pools(key);
+        let sent = match &self.config.route {
+            Route::Keys(Keys::Modify { modify, .. }) => modify.apply(key),
+            _ => None,
+        };
+        let key = sent.as_deref().unwrap_or(key);
         let mut servers = Vec::new();
         for index in pools {
             let pool = &self.snapshot.pools[index];
@@ -224,6 +226,13 @@ impl Env {
 
     /// Panics unless an item of a server is what may be there.
     pub fn check_item(&self, key: &[u8], item: &Item) {
+        // Servers have them under other keys there.
+        let key = match self.setup.route {
+            Shape::Modify => key
+                .strip_prefix(b"p:")
+                .expect("the beginning they all have"),
+            _ => key,
+        };
         let Some(most) = self.setup.threshold() else {
             return self.check_value(key, &item.value, true);
         };

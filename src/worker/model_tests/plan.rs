@@ -9,8 +9,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::config::{
-    Config, FailoverOn, Gutter, Limits, OnFailure, OnReturn, Pool, Queue, Route, Server,
-    ServerAddr, Tko,
+    Config, FailoverOn, Gutter, Keys, Limits, Modify, OnFailure, OnReturn, Pool, Queue, Route,
+    Server, ServerAddr, Tko,
 };
 use crate::hash::Placement;
 use crate::route::compile::Snapshot;
@@ -74,6 +74,8 @@ pub enum Shape {
     /// A pool and another that takes what its servers can't.
     Gutter,
     Prefix,
+    /// A pool whose servers see other keys.
+    Modify,
     Failover {
         on_miss: bool,
     },
@@ -239,6 +241,7 @@ fn shape() -> impl Strategy<Value = Shape> {
         2 => Just(Shape::Next),
         2 => Just(Shape::Gutter),
         2 => Just(Shape::Prefix),
+        2 => Just(Shape::Modify),
         1 => Just(Shape::Failover { on_miss: false }),
         1 => Just(Shape::Failover { on_miss: true }),
         1 => Just(Shape::FailoverOfPrefix),
@@ -490,6 +493,13 @@ impl Setup {
                 ],
                 default: Box::new(Route::Pool(0)),
             },
+            Shape::Modify => Route::Keys(Keys::Modify {
+                child: Box::new(Route::Pool(0)),
+                modify: Modify {
+                    ensure_key_prefix: "p:".to_owned(),
+                    ..Modify::default()
+                },
+            }),
             Shape::Failover { on_miss } => Route::Failover {
                 children: vec![Route::Pool(1), Route::Pool(2)],
                 on: reasons(on_miss),
