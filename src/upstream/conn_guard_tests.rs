@@ -146,6 +146,25 @@ fn an_opaque_is_taken_out_wherever_it_stands() {
 }
 
 #[test]
+fn a_key_may_come_back_as_the_item_was_stored() {
+    for (line, fits) in [
+        ("HD ka O5", true),
+        ("HD kYQ== O5 b", true),
+        ("VA 1 kYQ== b O5|x", true),
+        ("HD kYg== b O5", false),
+        ("HD kYQ== O5", false),
+        ("HD kb b O5", false),
+    ] {
+        let mut b = Bench::default();
+        let own = Class::Meta { own_opaque: true };
+        b.command(1, own, "mg a k O5\r\n", "5 a");
+        b.flush();
+        let wire = format!("{line}\r\n").replace('|', "\r\n");
+        assert_eq!(b.receive(wire.as_bytes()).is_ok(), fits, "{line}");
+    }
+}
+
+#[test]
 fn a_large_value_without_its_line_end_breaks_the_connection() {
     for bad in [&b"x\n"[..], b"\rx"] {
         for split in 0..3 {

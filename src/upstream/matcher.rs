@@ -3,6 +3,7 @@
 use super::conn::{Conn, Entry, STREAM_ABOVE, Shape, Stream};
 use super::keys::KeyRef;
 use super::types::{Broken, Class, ReplyKind, Sink};
+use crate::protocol::meta::{self, MAX_DECODED};
 use crate::protocol::response::{self, Kind};
 use crate::worker::buf::BufPool;
 
@@ -429,12 +430,22 @@ impl<'a> Guard<'a> {
             match word {
                 [b'O', rest @ ..] if rest != self.opaque => return false,
                 [b'O', ..] => opaque = true,
-                [b'k', rest @ ..] if self.key.is_some_and(|key| key != rest) => return false,
+                [b'k', rest @ ..] if self.key.is_some_and(|key| !is_key(rest, key, line)) => {
+                    return false;
+                }
                 _ => {}
             }
         }
         opaque
     }
+}
+
+/// Whether the key that a reply carries is the one that was asked for. memcached writes it in base64, with the flag
+/// `b`, if the item was stored under a key in base64, however it is asked for.
+fn is_key(carried: &[u8], key: &[u8], line: &[u8]) -> bool {
+    carried == key
+        || line.split(|b| *b == b' ').any(|word| word == b"b")
+            && meta::decode_key(carried, &mut [0; MAX_DECODED]) == Some(key)
 }
 
 /// Copies a reply line without the opaque, with its line end.
