@@ -235,11 +235,20 @@ pub fn joined_head(head: &[u8], len: usize, flags: Flags) -> Vec<u8> {
 /// The first line of a reply to a meta get that was asked for the flags at its end, without them.
 pub fn without_flags(head: &[u8], out: &mut Vec<u8>) {
     let line = line(head);
-    let rest = match line.iter().rposition(|b| *b == b' ') {
-        Some(space) if line.get(space + 1) == Some(&b'f') => line.get(..space).unwrap_or_default(),
-        _ => line,
+    let mut end = line.len();
+    // Behind what was asked for memcached tells of a win, and of a stale item.
+    while let Some(rest) = line.get(..end)
+        && let [.., b' ', b'W' | b'X' | b'Z'] = rest
+    {
+        end -= 2;
+    }
+    let (asked, told) = line.split_at_checked(end).unwrap_or((line, b""));
+    let rest = match memchr::memrchr(b' ', asked) {
+        Some(space) if asked.get(space + 1) == Some(&b'f') => asked.get(..space).unwrap_or(asked),
+        _ => asked,
     };
     out.extend_from_slice(rest);
+    out.extend_from_slice(told);
     out.extend_from_slice(b"\r\n");
 }
 

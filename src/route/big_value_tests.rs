@@ -149,6 +149,9 @@ fn a_meta_get_without_flags_is_asked_for_them_and_they_are_taken_out_again() {
     };
     assert_eq!(without(b"VA 1 kfoo f0\r\n"), b"VA 1 kfoo\r\n");
     assert_eq!(without(b"VA 1 kfoo\r\n"), b"VA 1 kfoo\r\n");
+    let (stale, told) = (b"VA 1 t9 f0 W X Z\r\n", b"VA 1 t9 W X Z\r\n");
+    assert_eq!(without(stale), told, "memcached adds words behind them");
+    assert_eq!(without(b"VA 0 W\r\n"), b"VA 0 W\r\n");
     assert_eq!(exptime_of(b"mg k v T30\r\n"), Some(30));
     assert_eq!(exptime_of(b"mg T30 v\r\n"), None);
 }
