@@ -280,6 +280,18 @@ mod tests {
             panic!("it stays a value");
         };
         assert_eq!(bytes, b"VALUE client 5 2 9\r\nab\r\n");
+        for (line, want) in [
+            ("VA 2 f5 ksent\r\nab\r\n", "VA 2 f5 kclient\r\nab\r\n"),
+            ("VA 2 f5\r\nkk\r\n", "VA 2 f5\r\nkk\r\n"),
+        ] {
+            let head = b"mg client v f k\r\n".to_vec();
+            let asked = Retained::meta(b"client".to_vec(), head, None, b"7 client".to_vec());
+            let Answer::Value(bytes) = restored(Answer::Value(line.into()), &asked) else {
+                panic!("it stays a value");
+            };
+            let shown = String::from_utf8(bytes).unwrap();
+            assert_eq!(shown, want, "a large answer to a meta get");
+        }
         for (head, kind, line, want) in [
             (
                 "mg client v k O7\r\n",
