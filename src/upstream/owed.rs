@@ -117,6 +117,11 @@ impl Owed {
         });
     }
 
+    /// A worker talks to the server on, but minds no more what it misses.
+    pub fn trust(&self) {
+        self.change(|state| state.users = state.users.saturating_sub(1));
+    }
+
     /// Whether it is worth a line in the log that something has been settled; not more often than every ten seconds.
     pub fn may_say(&self, now: u64) -> bool {
         self.change(|state| {
@@ -250,6 +255,11 @@ pub(super) fn place_of(addr: &ServerAddr) -> ServerAddr {
         _ => None,
     }
     .unwrap_or_else(|| addr.clone())
+}
+
+/// Whether a name and an address are those of the same server.
+pub fn is_same(one: (&str, &ServerAddr), other: (&str, &ServerAddr)) -> bool {
+    one.0 == other.0 && place_of(one.1) == place_of(other.1)
 }
 
 /// Servers that have left and are remembered, at most. Of more of them those are forgotten that left first.

@@ -13,7 +13,7 @@ use crate::protocol::error::ErrorKind;
 use crate::route::compile::{DestinationSpec, Snapshot};
 use crate::stats;
 use crate::upstream::conn::{Broken, Conn, PROBE, Ticket};
-use crate::upstream::owed::Owed;
+use crate::upstream::owed::{self, Owed};
 use crate::upstream::tko::Seat;
 use crate::worker::buf::Buf;
 
@@ -114,7 +114,19 @@ impl Core {
             {
                 destination.retired = true;
                 if let Some(owed) = &destination.owed {
-                    owed.leave(self.now);
+                    let spec = &destination.spec;
+                    let is_it = |it: &Arc<DestinationSpec>| {
+                        owed::is_same((&it.name, &it.addr), (&spec.name, &spec.addr))
+                    };
+                    // One that stays in service, if under other routes, has not missed what it was sent.
+                    match snapshot
+                        .pools
+                        .iter()
+                        .any(|pool| pool.servers.iter().any(is_it))
+                    {
+                        true => owed.trust(),
+                        false => owed.leave(self.now),
+                    }
                 }
                 self.leave_seat(id);
                 self.retire(id);

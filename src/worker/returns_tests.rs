@@ -405,3 +405,19 @@ fn a_server_that_left_and_is_back_is_emptied_unless_it_has_been_restarted() {
     worker.hears("flush_all\r\n", "OK\r\n");
     assert_eq!(worker.asks("get k\r\n"), "");
 }
+
+#[test]
+fn a_server_that_was_only_trusted_for_a_while_keeps_what_it_has() {
+    let mut worker = Worker::replaying();
+    let of = |on_return: &str| {
+        let text = format!("[pools.a]\nservers = [\"127.0.0.1:1\"]\non_return = \"{on_return}\"");
+        Arc::new(Snapshot::compile(&config::parse("f", &text).unwrap().0).unwrap())
+    };
+    worker.core.apply(of("trust"));
+    worker.pass(60_000);
+    worker.core.apply(of("replay"));
+    worker.conn = None;
+    assert_eq!(worker.asks("get k\r\n"), "");
+    assert_eq!(worker.count("owed_flushes"), 0);
+    assert!(!worker.core.is_in_debt());
+}
