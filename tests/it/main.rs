@@ -22,8 +22,6 @@ mod support;
 mod big_values;
 mod both;
 mod bounds;
-mod change;
-mod choose;
 mod differential;
 mod failure;
 mod golden;

@@ -1,10 +1,8 @@
-//! Routes to several children, by the bytes that each child gets and the client sees.
+//! Routes to several children below and above others, by the bytes that each child gets and the client sees.
 //!
 //! Protects: which children a request reaches, byte for byte and once; which reply is the answer, for gets, updates,
 //! deletions, arithmetic and touches, whether they hit, miss or fail; that what nobody waits for is done to the end.
 //! The outcomes are those of mcrouter: see the order of replies in the reference.
-
-use std::time::Duration;
 
 use crate::support::eventually;
 use crate::support::router::{Ringroad, Setup};
@@ -14,14 +12,12 @@ use crate::support::scripted::{Act, Command, Scripted};
 #[derive(Clone, Copy, Debug)]
 enum Reply {
     Says(&'static str),
-    /// Answers a little later.
-    Late(&'static str),
     /// Never answers.
     Hangs,
     /// Breaks the connection.
     Closes,
 }
-use Reply::{Closes, Hangs, Late, Says};
+use Reply::{Closes, Hangs, Says};
 
 const HIT: Reply = Says("VALUE k 7 1\r\nx\r\nEND\r\n");
 const MISS: Reply = Says("END\r\n");
@@ -32,7 +28,6 @@ fn script(reply: Reply) -> impl FnMut(&Command) -> Vec<Act> + Send {
     move |command| match (command.verb(), reply) {
         ("version", _) => vec![Act::Serve],
         (_, Says(text)) => Act::say(text),
-        (_, Late(text)) => [vec![Act::Wait(Duration::from_millis(100))], Act::say(text)].concat(),
         (_, Hangs) => vec![Act::Ignore],
         (_, Closes) => vec![Act::Close],
     }
@@ -61,14 +56,6 @@ impl Stage {
             .table(&format!("{pools}[route]\n{route}\n"))
             .start();
         Stage { servers, router }
-    }
-
-    fn of(kind: &str, children: usize) -> Stage {
-        let names: Vec<String> = (0..children).map(|n| format!("p{n}")).collect();
-        Stage::start(
-            &format!("type = \"{kind}\"\nchildren = {names:?}"),
-            children,
-        )
     }
 
     /// Has the children reply so to a command; returns what the client gets. Every child in `asked` has got the
@@ -105,283 +92,6 @@ impl Stage {
 
 const SET: &str = "set k 7 0 1\r\nx\r\n";
 const ALL: &[usize] = &[0, 1, 2];
-
-#[test]
-fn all_sync_answers_with_the_worst_reply() {
-    for (command, replies, want) in [
-        ("get k\r\n", [HIT, HIT, HIT], "VALUE k 7 1\r\nx\r\nEND\r\n"),
-        ("get k\r\n", [HIT, MISS, HIT], "END\r\n"),
-        ("get k\r\n", [MISS, Hangs, HIT], LATE),
-        ("get k\r\n", [Hangs, Closes, MISS], LOST),
-        (
-            "gets k\r\n",
-            [Says("VALUE k 7 1 9\r\nx\r\nEND\r\n"); 3],
-            "VALUE k 7 1 9\r\nx\r\nEND\r\n",
-        ),
-        ("gat 5 k\r\n", [HIT, HIT, MISS], "END\r\n"),
-        (SET, [Says("STORED\r\n"); 3], "STORED\r\n"),
-        (
-            SET,
-            [
-                Says("STORED\r\n"),
-                Says("NOT_STORED\r\n"),
-                Says("STORED\r\n"),
-            ],
-            "NOT_STORED\r\n",
-        ),
-        (SET, [Says("STORED\r\n"), Hangs, Says("STORED\r\n")], LATE),
-        (SET, [Closes, Hangs, Says("STORED\r\n")], LOST),
-        (
-            SET,
-            [
-                Closes,
-                Says("SERVER_ERROR x\r\n"),
-                Says("CLIENT_ERROR y\r\n"),
-            ],
-            "CLIENT_ERROR y\r\n",
-        ),
-        (
-            "delete k\r\n",
-            [
-                Says("DELETED\r\n"),
-                Says("NOT_FOUND\r\n"),
-                Says("DELETED\r\n"),
-            ],
-            "NOT_FOUND\r\n",
-        ),
-        (
-            "delete k\r\n",
-            [Says("DELETED\r\n"), Says("DELETED\r\n"), Closes],
-            LOST,
-        ),
-        (
-            "incr k 1\r\n",
-            [Says("5\r\n"), Says("5\r\n"), Says("NOT_FOUND\r\n")],
-            "NOT_FOUND\r\n",
-        ),
-        ("decr k 1\r\n", [Says("5\r\n"); 3], "5\r\n"),
-        // As in mcrouter, there is nothing worse.
-        (
-            "touch k 9\r\n",
-            [Says("NOT_FOUND\r\n"), Says("TOUCHED\r\n"), Closes],
-            "TOUCHED\r\n",
-        ),
-    ] {
-        Stage::of("all-sync", 3).check(command, &replies, ALL, want);
-    }
-}
-
-#[test]
-fn all_async_answers_at_once_as_if_nothing_were_there() {
-    for (command, reply, want) in [
-        ("get k\r\n", HIT, "END\r\n"),
-        ("gets k\r\n", Hangs, "END\r\n"),
-        (SET, Says("STORED\r\n"), "NOT_STORED\r\n"),
-        ("delete k\r\n", Says("DELETED\r\n"), "NOT_FOUND\r\n"),
-        ("incr k 1\r\n", Says("5\r\n"), "NOT_FOUND\r\n"),
-        ("touch k 9\r\n", Hangs, "NOT_FOUND\r\n"),
-    ] {
-        Stage::of("all-async", 3).check(command, &[reply; 3], ALL, want);
-    }
-    let one = Stage::of("all-async", 1);
-    one.check("get k\r\n", &[HIT], &[0], "END\r\n");
-    let stage = Stage::of("all-async", 3);
-    let mut client = stage.router.client();
-    client.ask(
-        "mg k k v\r\nms k 1 k\r\nx\r\nmd k k\r\n",
-        "EN kk\r\nNS kk\r\nNF kk\r\n",
-    );
-    client.ask("mg k q v\r\nmd k q\r\nmn\r\n", "NF\r\nMN\r\n");
-}
-
-#[test]
-fn all_initial_answers_with_the_first_child_s_reply() {
-    for (command, replies, want) in [
-        (
-            "get k\r\n",
-            [HIT, MISS, Hangs],
-            "VALUE k 7 1\r\nx\r\nEND\r\n",
-        ),
-        ("get k\r\n", [MISS, HIT, HIT], "END\r\n"),
-        ("get k\r\n", [Hangs, HIT, HIT], LATE),
-        (SET, [Says("STORED\r\n"), Hangs, Closes], "STORED\r\n"),
-        (SET, [Closes, Says("STORED\r\n"), Says("STORED\r\n")], LOST),
-        (
-            "delete k\r\n",
-            [Says("NOT_FOUND\r\n"), Says("DELETED\r\n"), Hangs],
-            "NOT_FOUND\r\n",
-        ),
-        (
-            "incr k 1\r\n",
-            [Late("5\r\n"), Says("6\r\n"), Says("7\r\n")],
-            "5\r\n",
-        ),
-        (
-            "touch k 9\r\n",
-            [Says("TOUCHED\r\n"), Says("NOT_FOUND\r\n"), Hangs],
-            "TOUCHED\r\n",
-        ),
-    ] {
-        Stage::of("all-initial", 3).check(command, &replies, ALL, want);
-    }
-}
-
-#[test]
-fn all_fastest_answers_with_the_first_reply_that_is_no_failure() {
-    for (command, replies, want) in [
-        (
-            "get k\r\n",
-            [Late("VALUE k 7 1\r\nx\r\nEND\r\n"), MISS, Hangs],
-            "END\r\n",
-        ),
-        ("get k\r\n", [Closes, Late("END\r\n"), Hangs], "END\r\n"),
-        (SET, [Closes, Late("STORED\r\n"), Hangs], "STORED\r\n"),
-        (
-            SET,
-            [
-                Closes,
-                Says("SERVER_ERROR x\r\n"),
-                Late("SERVER_ERROR last\r\n"),
-            ],
-            "SERVER_ERROR last\r\n",
-        ),
-        // No failure that another child could make good.
-        (
-            "incr k 1\r\n",
-            [Hangs, Says("CLIENT_ERROR no number\r\n"), Late("5\r\n")],
-            "CLIENT_ERROR no number\r\n",
-        ),
-        (
-            "delete k\r\n",
-            [Hangs, Says("NOT_FOUND\r\n"), Late("DELETED\r\n")],
-            "NOT_FOUND\r\n",
-        ),
-        (
-            "touch k 9\r\n",
-            [Hangs, Closes, Late("TOUCHED\r\n")],
-            "TOUCHED\r\n",
-        ),
-    ] {
-        Stage::of("all-fastest", 3).check(command, &replies, ALL, want);
-    }
-}
-
-#[test]
-fn all_majority_answers_with_the_most_frequent_reply() {
-    for (command, replies, want) in [
-        ("get k\r\n", [MISS, Hangs, MISS], "END\r\n"),
-        ("get k\r\n", [HIT, MISS, HIT], "VALUE k 7 1\r\nx\r\nEND\r\n"),
-        // Each once: the worst.
-        ("get k\r\n", [HIT, MISS, Closes], LOST),
-        (
-            SET,
-            [Says("STORED\r\n"), Closes, Says("STORED\r\n")],
-            "STORED\r\n",
-        ),
-        (SET, [Says("STORED\r\n"), Closes, Closes], LOST),
-        (
-            "delete k\r\n",
-            [
-                Says("DELETED\r\n"),
-                Says("NOT_FOUND\r\n"),
-                Says("NOT_FOUND\r\n"),
-            ],
-            "NOT_FOUND\r\n",
-        ),
-        (
-            "incr k 1\r\n",
-            [Says("5\r\n"), Says("NOT_FOUND\r\n"), Says("5\r\n")],
-            "5\r\n",
-        ),
-        (
-            "touch k 9\r\n",
-            [Says("TOUCHED\r\n"), Hangs, Says("NOT_FOUND\r\n")],
-            "TOUCHED\r\n",
-        ),
-    ] {
-        Stage::of("all-majority", 3).check(command, &replies, ALL, want);
-    }
-}
-
-#[test]
-fn miss_failover_goes_on_until_a_child_has_the_item() {
-    for (command, replies, asked, want) in [
-        (
-            "get k\r\n",
-            [HIT, MISS, MISS],
-            &[0][..],
-            "VALUE k 7 1\r\nx\r\nEND\r\n",
-        ),
-        (
-            "get k\r\n",
-            [MISS, HIT, MISS],
-            &[0, 1],
-            "VALUE k 7 1\r\nx\r\nEND\r\n",
-        ),
-        (
-            "get k\r\n",
-            [Hangs, Closes, HIT],
-            ALL,
-            "VALUE k 7 1\r\nx\r\nEND\r\n",
-        ),
-        ("get k\r\n", [MISS, MISS, Closes], ALL, LOST),
-        ("get k\r\n", [Closes, MISS, MISS], ALL, "END\r\n"),
-        (
-            "delete k\r\n",
-            [Says("NOT_FOUND\r\n"), Says("DELETED\r\n"), Closes],
-            &[0, 1],
-            "DELETED\r\n",
-        ),
-        (
-            "delete k\r\n",
-            [Closes, Says("DELETED\r\n"), Closes],
-            &[0, 1],
-            "DELETED\r\n",
-        ),
-        (
-            "delete k\r\n",
-            [Closes, Closes, Says("NOT_FOUND\r\n")],
-            ALL,
-            "NOT_FOUND\r\n",
-        ),
-        (
-            SET,
-            [Closes, Says("STORED\r\n"), Says("STORED\r\n")],
-            &[0],
-            LOST,
-        ),
-        (
-            SET,
-            [Says("NOT_STORED\r\n"), HIT, HIT],
-            &[0],
-            "NOT_STORED\r\n",
-        ),
-        (
-            "incr k 1\r\n",
-            [Says("NOT_FOUND\r\n"), Says("5\r\n"), Says("5\r\n")],
-            &[0],
-            "NOT_FOUND\r\n",
-        ),
-        (
-            "touch k 9\r\n",
-            [Says("NOT_FOUND\r\n"), Says("TOUCHED\r\n"), HIT],
-            &[0],
-            "NOT_FOUND\r\n",
-        ),
-    ] {
-        Stage::of("miss-failover", 3).check(command, &replies, asked, want);
-    }
-    let route = "type = \"miss-failover\"\nchildren = [\"p0\", \"p1\", \"p2\"]\nreturn_best_on_error = true";
-    let best = || Stage::start(route, 3);
-    best().check("get k\r\n", &[Closes, MISS, Closes], ALL, "END\r\n");
-    best().check("get k\r\n", &[Hangs, Closes, Closes], ALL, LATE);
-    best().check(
-        "delete k\r\n",
-        &[Says("NOT_FOUND\r\n"), Closes, Hangs],
-        ALL,
-        "NOT_FOUND\r\n",
-    );
-}
 
 /// Failing over below and above, with more keys and more requests at a time than one.
 #[test]

@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{CLOSES, HIT, LOST, MISS, Scene};
+use super::outcomes::{CLOSES, LOST};
+use super::{HIT, MISS, Scene};
 use crate::support::eventually;
 use crate::support::scripted::Act;
 

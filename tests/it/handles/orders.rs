@@ -1,6 +1,7 @@
 //! Failovers in an order that follows from the key or the host.
 
-use super::{CLOSES, HIT, LOST, MISS, Scene};
+use super::outcomes::{CLOSES, LOST};
+use super::{HIT, MISS, Scene};
 
 const ERROR: &str = "SERVER_ERROR x\r\n";
 

@@ -1,6 +1,7 @@
 //! StagingRoute: what reaches the second cache, and for how long it lives there.
 
-use super::{CLOSES, HIT, LOST, MISS, Scene};
+use super::outcomes::{CLOSES, LOST};
+use super::{HIT, MISS, Scene};
 
 const SET: &str = "set k 7 5 1\r\nx\r\n";
 

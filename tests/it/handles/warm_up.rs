@@ -1,6 +1,7 @@
 //! WarmUpRoute: what is asked of which cache, and what is copied for how long.
 
-use super::{CLOSES, HIT, LOST, MISS, Scene};
+use super::outcomes::{CLOSES, LOST};
+use super::{HIT, MISS, Scene};
 
 const GETS: &str = "VALUE k 7 1 9\r\nx\r\nEND\r\n";
 const ADD: &str = "add k 7 60 1\r\nx\r\n";

@@ -1,10 +1,6 @@
-//! Routes that change a request, or let only some pass, in front of scripted servers.
-//!
-//! Protects: times to live are what ModifyExptimeRoute makes of them, byte for byte; hash stops and rates are held to;
-//! what may not pass reaches no server and is answered as mcrouter answers it.
+//! ModifyExptimeRoute: times to live, byte for byte.
 
-use crate::choose::{OF_NOTHING, Place};
-use crate::support::eventually;
+use super::place::Place;
 
 #[test]
 fn times_to_live_are_set_or_bounded() {
@@ -101,77 +97,4 @@ fn without_opaque(line: &str) -> String {
         _ => word,
     });
     words.collect::<Vec<_>>().join(" ")
-}
-
-#[test]
-fn a_hash_stop_is_for_those_on_the_list() {
-    let place = Place::mcrouter(
-        "{\"type\": \"HashStopAllowListRoute\", \"target\": \"PoolRoute|A\", \"prefixes\": [\"ok:\"]}",
-    );
-    let mut c = place.client();
-    c.ask("touch ok:1|#|x 5\r\n", "TOUCHED\r\n");
-    c.ask("touch plain 5\r\n", "TOUCHED\r\n");
-    let refused = "SERVER_ERROR Hash stop not permited\r\n";
-    c.ask("touch no:1|#|x 5\r\n", refused);
-    c.ask("set no:1|#|x 0 0 1\r\nx\r\n", refused);
-    c.ask("delete no:1|#|x\r\n", refused);
-    c.ask("get no:1|#|x\r\n", "END\r\n");
-    c.ask("get plain no:1|#|x ok:2|#|\r\n", "END\r\n");
-    assert_eq!(
-        place
-            .lines(0)
-            .iter()
-            .filter(|line| line.contains("no:"))
-            .count(),
-        0
-    );
-}
-
-#[test]
-fn what_is_over_its_rate_is_answered_or_goes_elsewhere() {
-    // A bucket is empty at first, and a token takes longer than this test.
-    const RATES: &str = "{\"gets_rate\": 0.0001, \"sets_rate\": 0.0001, \"deletes_rate\": 0.0001, \"gets_burst\": 1, \"sets_burst\": 1, \"deletes_burst\": 1}";
-    let unlimited = ["incr k 1\r\n", "decr k 1\r\n", "touch k 5\r\n", "ma k\r\n"];
-    let limit =
-        format!("\"type\": \"RateLimitRoute\", \"target\": \"PoolRoute|A\", \"rates\": {RATES}");
-    for place in [
-        Place::mcrouter(&format!("{{{limit}}}")),
-        Place::mcrouter(&format!(
-            "{{\"type\": \"PoolRoute\", \"pool\": \"A\", \"rates\": {RATES}}}"
-        )),
-    ] {
-        let mut c = place.client();
-        for (ask, want) in OF_NOTHING {
-            let passes = unlimited.contains(&ask);
-            if !passes {
-                c.ask(ask, want);
-            }
-        }
-        assert_eq!(place.counts(), [0; 3]);
-        for ask in unlimited {
-            c.send(format!("{ask}mn\r\n"));
-            c.read_until(b"MN\r\n");
-        }
-        assert_eq!(place.counts(), [unlimited.len(), 0, 0]);
-    }
-    let place = Place::mcrouter(&format!("{{{limit}, \"fallback\": \"PoolRoute|B\"}}"));
-    let mut c = place.client();
-    c.ask("set k 0 0 1\r\nx\r\n", "STORED\r\n");
-    c.ask("get k l\r\n", "VALUE k 0 1\r\nx\r\nEND\r\n");
-    c.ask("delete k\r\n", "DELETED\r\n");
-    c.ask("touch k 5\r\n", "TOUCHED\r\n");
-    assert_eq!(place.counts()[0], 1);
-    assert!(place.lines(1).iter().all(|line| !line.starts_with("touch")));
-}
-
-#[test]
-fn what_is_within_its_rate_passes() {
-    let place = Place::toml("{ type = \"rate-limit\", child = \"a\", sets_rate = 1000000 }");
-    let mut c = place.client();
-    // It has had time to fill by now, as long as the router takes to say that it is ready.
-    eventually("the bucket has something", || {
-        c.send("set k 0 0 1\r\nx\r\n");
-        c.line() == "STORED"
-    });
-    c.ask("get k\r\n", "VALUE k 0 1\r\nx\r\nEND\r\n");
 }
