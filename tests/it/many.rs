@@ -255,64 +255,6 @@ fn selective_failover_shortens_what_is_stored_elsewhere_and_learns_from_failures
     assert_eq!(lines(2), ["set k 7 10 1"; 2]);
 }
 
-#[test]
-fn shadow_answers_with_the_first_child_s_reply_and_copies_what_it_is_told_to() {
-    let shadow = |more: &str| {
-        let route = format!("type = \"shadow\"\nchildren = [\"p0\", \"p1\"]\n{more}");
-        Stage::start(&route, 2)
-    };
-    let both = &[0, 1][..];
-    for (more, command, replies, asked, want) in [
-        ("", "get k\r\n", [MISS, HIT], both, "END\r\n"),
-        (
-            "",
-            "get k\r\n",
-            [HIT, Hangs],
-            both,
-            "VALUE k 7 1\r\nx\r\nEND\r\n",
-        ),
-        ("", "get k\r\n", [Closes, HIT], both, LOST),
-        ("", SET, [Says("STORED\r\n"), Closes], both, "STORED\r\n"),
-        (
-            "",
-            "delete k\r\n",
-            [Says("DELETED\r\n"), Says("NOT_FOUND\r\n")],
-            both,
-            "DELETED\r\n",
-        ),
-        (
-            "",
-            "incr k 1\r\n",
-            [Says("5\r\n"), Says("6\r\n")],
-            both,
-            "5\r\n",
-        ),
-        (
-            "",
-            "touch k 9\r\n",
-            [Hangs, Says("TOUCHED\r\n")],
-            both,
-            LATE,
-        ),
-        (
-            "per_million = 0",
-            SET,
-            [Says("STORED\r\n"), Hangs],
-            &[0],
-            "STORED\r\n",
-        ),
-        (
-            "last_hash = 0",
-            "get k\r\n",
-            [HIT, Hangs],
-            &[0],
-            "VALUE k 7 1\r\nx\r\nEND\r\n",
-        ),
-    ] {
-        shadow(more).check(command, &replies, asked, want);
-    }
-}
-
 /// Routes that decide without a reply, below and above those with several children.
 #[test]
 fn rules_take_answers_of_routes_and_choices_lead_to_rules() {

@@ -54,3 +54,27 @@ fn a_host_has_one_child() {
     counts.sort_unstable();
     assert_eq!(counts, [0, 0, 30]);
 }
+
+#[test]
+fn a_single_child_is_itself() {
+    for kind in ["RandomRoute", "HostIdRoute"] {
+        super::no_child_and_one(kind);
+    }
+    // Then nobody looks at the function.
+    super::all_passes(
+        r#"{"type": "HashRoute", "children": "PoolRoute|p0", "hash_func": "NoSuchFunction"}"#,
+    );
+}
+
+#[test]
+fn whatever_is_chosen_answers() {
+    for (kind, more) in [
+        ("RandomRoute", ""),
+        ("HostIdRoute", ", \"salt\": \"s\""),
+        ("HashRoute", ", \"salt\": \"s\""),
+    ] {
+        super::all_passes(&format!(
+            "{{\"type\": \"{kind}\", \"children\": [\"PoolRoute|p0\", \"PoolRoute|p0\"]{more}}}"
+        ));
+    }
+}

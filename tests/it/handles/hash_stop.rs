@@ -25,3 +25,10 @@ fn a_hash_stop_is_for_those_on_the_list() {
         0
     );
 }
+
+#[test]
+fn what_has_no_hash_stop_passes() {
+    super::all_passes(
+        r#"{"type": "HashStopAllowListRoute", "target": "PoolRoute|p0", "prefixes": []}"#,
+    );
+}

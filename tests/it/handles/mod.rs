@@ -13,22 +13,29 @@ mod all_initial;
 mod all_majority;
 mod all_sync;
 mod around;
+mod big_value;
 mod by_size;
 mod error;
 mod failover;
 mod hash;
 mod hash_stop;
 mod json;
+mod key_parse;
+mod key_split;
+mod logging;
 mod migrate;
 mod miss_failover;
 mod modify_exptime;
+mod modify_key;
 mod null;
 mod operation_selector;
 mod orders;
 pub mod outcomes;
 pub mod place;
+mod pool;
 mod prefix_selector;
 mod rate_limit;
+mod shadow;
 mod staging;
 mod stock;
 mod two_level;
@@ -328,6 +335,16 @@ pub fn no_child_and_one(kind: &str) {
             for answer in op.outcomes() {
                 scene.play(op.command, &[answer], &[0], &[answer.seen]);
             }
+        }
+    }
+}
+
+/// Every request comes through this route to `p0` as it is, and every answer comes back.
+pub fn all_passes(route: &str) {
+    let scene = Scene::mcrouter(route, &[None]);
+    for op in ops() {
+        for answer in op.outcomes() {
+            scene.play(op.command, &[answer], &[0], &[answer.seen]);
         }
     }
 }

@@ -98,3 +98,10 @@ fn without_opaque(line: &str) -> String {
     });
     words.collect::<Vec<_>>().join(" ")
 }
+
+#[test]
+fn the_least_of_none_changes_nothing() {
+    super::all_passes(
+        r#"{"type": "ModifyExptimeRoute", "target": "PoolRoute|p0", "exptime": 0, "action": "min"}"#,
+    );
+}

@@ -1,5 +1,7 @@
 //! NullRoute and DevNullRoute: nothing is stored and nothing found.
 
+use super::Scene;
+use super::outcomes::ops;
 use super::place::{OF_NOTHING, Place};
 
 #[test]
@@ -20,5 +22,15 @@ fn nothing_is_stored_and_nothing_found_by_a_null_route() {
         // Between answers of servers, in the client's order.
         c.fence();
         assert_eq!(place.counts(), [0; 3]);
+    }
+}
+
+#[test]
+fn both_names_of_it() {
+    for route in ["\"NullRoute\"", "\"DevNullRoute\""] {
+        let scene = Scene::mcrouter(route, &[None]);
+        for op in ops() {
+            scene.play(op.command, &[], &[], &[op.default]);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! OperationSelectorRoute and RoutingGroupRoute: a child for each command or group of them.
 
+use super::Scene;
+use super::outcomes::ops;
 use super::place::{COMMANDS, Place};
 
 #[test]
@@ -52,5 +54,41 @@ fn each_group_has_its_own_route_and_touch_is_in_none() {
             count += usize::from(is_member);
         }
         assert_eq!(place.counts(), [0, count, 0], "{group}");
+    }
+}
+
+/// What has no policy of its own goes to the default one, and every answer comes back.
+#[test]
+fn the_default_policy_is_for_the_rest() {
+    for (kind, policies, of_second) in [
+        (
+            "OperationSelectorRoute",
+            r#""operation_policies": {"get": "PoolRoute|p1", "delete": "PoolRoute|p1"}"#,
+            &["get k\r\n", "mg k v O1\r\n", "delete k\r\n", "md k O1\r\n"][..],
+        ),
+        (
+            "PrefixPolicyRoute",
+            r#""operation_policies": {"touch": "PoolRoute|p1"}"#,
+            &["touch k 9\r\n"],
+        ),
+        (
+            "RoutingGroupRoute",
+            r#""routing_group_policies": {"arithmetic_like": "PoolRoute|p1"}"#,
+            &["incr k 1\r\n", "decr k 1\r\n"],
+        ),
+    ] {
+        let route =
+            format!("{{\"type\": \"{kind}\", \"default_policy\": \"PoolRoute|p0\", {policies}}}");
+        let scene = Scene::mcrouter(&route, &[None; 2]);
+        for op in ops() {
+            for answer in op.outcomes() {
+                let to = usize::from(of_second.contains(&op.command));
+                scene.play(op.command, &[answer; 2], &[to], &[answer.seen]);
+            }
+        }
+        super::all_passes(&format!(
+            "{{\"type\": \"{kind}\", \"default_policy\": \"PoolRoute|p0\"}}"
+        ));
+        super::all_passes(&format!("\"{kind}|PoolRoute|p0\""));
     }
 }

@@ -1,5 +1,7 @@
 //! RateLimitRoute, and `rates` of a PoolRoute: what is over its rate, and what is not.
 
+use super::Scene;
+use super::outcomes::{Group, ops};
 use super::place::{OF_NOTHING, Place};
 use crate::support::eventually;
 
@@ -50,4 +52,25 @@ fn what_is_within_its_rate_passes() {
         c.line() == "STORED"
     });
     c.ask("get k\r\n", "VALUE k 0 1\r\nx\r\nEND\r\n");
+}
+
+/// Rates of a single group leave the others alone.
+#[test]
+fn a_rate_is_for_its_own_group() {
+    for (rate, own) in [
+        ("gets", Group::Get),
+        ("sets", Group::Update),
+        ("deletes", Group::Delete),
+    ] {
+        let route = format!(
+            r#"{{"type": "RateLimitRoute", "target": "PoolRoute|p0", "rates": {{"{rate}_rate": 0.0001, "{rate}_burst": 1}}, "fallback": "PoolRoute|p1"}}"#
+        );
+        let scene = Scene::mcrouter(&route, &[None; 2]);
+        for op in ops() {
+            for answer in op.outcomes() {
+                let to = usize::from(op.group == own);
+                scene.play(op.command, &[answer; 2], &[to], &[answer.seen]);
+            }
+        }
+    }
 }

@@ -1,0 +1,138 @@
+//! BigValueRoute, as servers see it: parts and what names them, and what becomes of errors.
+
+use super::{MISS, Scene};
+use crate::support::eventually;
+
+fn scene(more: &str) -> Scene {
+    Scene::mcrouter(
+        &format!(
+            r#"{{"type": "BigValueRoute", "target": "PoolRoute|p0", "split_threshold": 1024, "batch_size": 10{more}}}"#
+        ),
+        &[None],
+    )
+}
+
+/// A value of a byte more than a part, and the number that its parts share.
+fn value() -> (String, u32) {
+    let value = "v".repeat(1025);
+    let hash = ringroad::hash::spooky32(value.as_bytes(), 0);
+    (value, hash)
+}
+
+fn play(
+    scene: &Scene,
+    command: &str,
+    answers: super::Answers<'_>,
+    want: &str,
+    mut asked: Vec<String>,
+) {
+    let since = scene.script(answers)[0];
+    scene.router.client().ask(command, want);
+    eventually("all has been asked", || {
+        scene.got(0, since).len() >= asked.len()
+    });
+    let mut got = scene.got(0, since);
+    got.sort();
+    asked.sort();
+    assert_eq!(got, asked, "{command}");
+}
+
+#[test]
+fn a_value_is_stored_in_parts_and_then_named() {
+    let scene = scene("");
+    let (value, hash) = value();
+    let (first, second) = (format!("set k:0:{hash}"), format!("set k:1:{hash}"));
+    let parts = [
+        format!("{first} 7 5 1024\r\n{}\r\n", &value[..1024]),
+        format!("{second} 7 5 1\r\nv\r\n"),
+    ];
+    let name = format!("1-2-{hash}");
+    for verb in ["set", "add", "replace", "cas"] {
+        let cas = if verb == "cas" { " 3" } else { "" };
+        let command = format!("{verb} k 7 5 1025{cas}\r\n{value}\r\n");
+        let named = format!("{verb} k 32775 5 {}{cas}\r\n{name}\r\n", name.len());
+        let beginning = format!("{verb} k 32775");
+        for answer in ["STORED\r\n", "NOT_STORED\r\n", "SERVER_ERROR x\r\n"] {
+            let all = [(0, "set k:", "STORED\r\n"), (0, &*beginning, answer)];
+            let asked = [&parts[..], &[named.clone()]].concat();
+            play(&scene, &command, &all, answer, asked);
+        }
+        // The worst answer to a part.
+        for (one, other, want) in [
+            ("STORED\r\n", "NOT_STORED\r\n", "NOT_STORED\r\n"),
+            ("SERVER_ERROR x\r\n", "NOT_STORED\r\n", "SERVER_ERROR x\r\n"),
+        ] {
+            let all = [(0, &*first, one), (0, &*second, other)];
+            play(&scene, &command, &all, want, parts.to_vec());
+        }
+    }
+}
+
+#[test]
+fn a_name_leads_to_the_parts() {
+    let (value, hash) = value();
+    let name = format!("1-2-{hash}");
+    let named = format!("VALUE k 32775 {}\r\n{name}\r\nEND\r\n", name.len());
+    let keys = [format!("k:0:{hash}"), format!("k:1:{hash}")];
+    let gets = keys.clone().map(|key| format!("get {key}"));
+    let found = [
+        format!("VALUE {} 7 1024\r\n{}\r\nEND\r\n", keys[0], &value[..1024]),
+        format!("VALUE {} 7 1\r\nv\r\nEND\r\n", keys[1]),
+    ];
+    let asked = vec![
+        "get k\r\n".to_owned(),
+        format!("{}\r\n", gets[0]),
+        format!("{}\r\n", gets[1]),
+    ];
+    for (more, flags) in [("", 32775), (", \"hide_reply_flag\": true", 7)] {
+        let scene = scene(more);
+        let whole = format!("VALUE k {flags} 1025\r\n{value}\r\nEND\r\n");
+        for (second, want) in [
+            (&*found[1], &*whole),
+            (MISS, MISS),
+            ("SERVER_ERROR x\r\n", "SERVER_ERROR x\r\n"),
+        ] {
+            let all = [
+                (0, "get k", &*named),
+                (0, &*gets[0], &*found[0]),
+                (0, &*gets[1], second),
+            ];
+            play(&scene, "get k\r\n", &all, want, asked.clone());
+        }
+        // Of another version, or no name at all.
+        for name in ["2-2-1", "1-2", "x"] {
+            let named = format!("VALUE k 32775 {}\r\n{name}\r\nEND\r\n", name.len());
+            play(
+                &scene,
+                "get k\r\n",
+                &[(0, "get k", &named)],
+                MISS,
+                asked[..1].to_vec(),
+            );
+        }
+        let delete = "delete k\r\n";
+        play(
+            &scene,
+            delete,
+            &[(0, "", "DELETED\r\n")],
+            "DELETED\r\n",
+            vec![delete.to_owned()],
+        );
+    }
+}
+
+#[test]
+fn what_is_small_passes() {
+    super::all_passes(
+        r#"{"type": "BigValueRoute", "target": "PoolRoute|p0", "split_threshold": 1024, "batch_size": 1}"#,
+    );
+    let (scene, (value, _)) = (scene(""), value());
+    let set = format!("set k 7 5 1024\r\n{}\r\n", &value[..1024]);
+    play(
+        &scene,
+        &set,
+        &[(0, "", "STORED\r\n")],
+        "STORED\r\n",
+        vec![set.clone()],
+    );
+}
