@@ -9,6 +9,7 @@ use super::buf::Lent;
 use super::dialogue::{Answer, Ask, Handle};
 use super::dispatch::Op;
 use super::frame::Retained;
+use super::many::nothing;
 use crate::protocol::error::ErrorKind;
 use crate::protocol::meta;
 use crate::protocol::request::GetCommand;
@@ -94,6 +95,10 @@ pub(super) async fn store(handle: Handle, storing: Storing) -> Answer {
     let hear = |answer| {
         match answer {
             Answer::Line(Kind::Stored, _) => {}
+            // A route that takes nothing, as it says of a small value; an error is worse.
+            Answer::Line(Kind::NotStored, _) => {
+                worst = worst.take().or_else(|| Some(nothing(&last)))
+            }
             Answer::Error(..) | Answer::Failed(_) => worst = worst.take().or(Some(answer)),
             // Nothing else is an answer to `set`.
             _ => worst = Some(Answer::Failed(ErrorKind::BadReply)),

@@ -46,7 +46,7 @@ fn none() -> Answer {
 }
 
 /// What a route that leads nowhere answers: nothing was found, or stored.
-fn nothing(what: &Retained) -> Answer {
+pub(super) fn nothing(what: &Retained) -> Answer {
     let mut text = Vec::new();
     match own::nothing(what.key(), &what.op(), &mut text) {
         Some((kind, line)) => Answer::Line(kind, line.to_vec()),

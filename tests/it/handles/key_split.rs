@@ -46,7 +46,7 @@ fn sets_and_deletions_go_to_all_the_rest_to_one() {
                     "gat" | "gats" => format!("{verb} 5 {copy}"),
                     _ => format!("{verb} {copy}"),
                 };
-                let [mine, its] = copies.map(|copy| begins(copy));
+                let [mine, its] = copies.map(begins);
                 // The one that is the beginning of the other needs what follows.
                 let says = |text: &str| match copies[0] {
                     "k" => text.to_owned(),
