@@ -411,6 +411,24 @@ fn write_warnings(err: &mut dyn Write, warnings: &[Warning]) -> io::Result<()> {
         .try_for_each(|warning| writeln!(err, "{warning}"))
 }
 
+/// Reads the runtime variables that the configuration names, so that keys are shown where they are; what is wrong with
+/// them is a warning, as it is for a router that runs.
+fn read_variables(config: &Config, err: &mut dyn Write) -> io::Result<()> {
+    let Some(path) = &config.runtime_vars else {
+        return Ok(());
+    };
+    let file = path.display();
+    match config::vars::read(path) {
+        Ok(odd) => odd
+            .iter()
+            .try_for_each(|odd| writeln!(err, "warning: the runtime variables in {file}: {odd}")),
+        Err(why) => writeln!(
+            err,
+            "warning: the runtime variables in {file} can't be used: {why}"
+        ),
+    }
+}
+
 /// The files that are looked for when none is given, in this order.
 const USUAL_FILES: &[&str] = &[
     "ringroad.toml",

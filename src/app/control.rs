@@ -296,6 +296,9 @@ async fn serve_on(
         .iter()
         .map(listen)
         .collect::<Result<Vec<_>, _>>()?;
+    // Before the first request: weights that come later would move its key.
+    let mut vars = config::vars::Reader::default();
+    vars.look(config.runtime_vars.as_deref());
     let running = Running::start(&config)?;
     let followers = Arc::new(Followers::new(Arc::clone(&running), dns(&config.dns)));
     followers.follow(&config);
@@ -304,7 +307,7 @@ async fn serve_on(
     if let Some((supply, _)) = &source {
         let registry = running.registry();
         registry.belongs_to(Arc::clone(&supply.instance));
-        let task = introspect::tasks::run(Arc::clone(&supply.instance), Arc::clone(registry));
+        let task = introspect::tasks::run(Arc::clone(&supply.instance), Arc::clone(registry), vars);
         background.spawn(task);
     }
     let reloader = source.map(|(supply, watchers)| {

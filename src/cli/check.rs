@@ -26,6 +26,7 @@ pub fn check(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> Resu
         config::load(&args.file)?
     };
     write_warnings(err, &warnings)?;
+    super::read_variables(&config, err)?;
     let text = if args.toml {
         config.to_toml()
     } else {
@@ -221,6 +222,12 @@ fn pool(text: &mut String, config: &Config, pool: &Pool) {
     if distribution.is_positional() && pool.servers.len() > 1 {
         text.push_str(
             "  the order of the servers matters: the same list in another order moves keys\n",
+        );
+    }
+    if let Some(variable) = &placement.weights_variable {
+        let _ = writeln!(
+            text,
+            "  the weights are those of the variable {variable} while runtime_vars_file has them; the shares are those of now"
         );
     }
     match &pool.discover {

@@ -38,6 +38,7 @@ pub fn explain(
 ) -> Result<(), Failure> {
     let (file, config) = open_config(args.config.as_deref(), err)?;
     let (config, _) = super::members::known(config, err)?;
+    super::read_variables(&config, err)?;
     let only = args
         .pool
         .as_deref()

@@ -38,6 +38,7 @@ pub fn plan(args: &PlanArgs, out: &mut dyn Write, err: &mut dyn Write) -> Result
         ));
     }
     let (config, _) = super::members::known(config, err)?;
+    super::read_variables(&config, err)?;
     let before = choose(&config, args.pool.as_deref())?;
     if before.servers.is_empty() {
         return Err(Failure::Runtime(format!(

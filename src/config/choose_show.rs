@@ -183,6 +183,9 @@ pub(super) fn render(choose: &Choose, route: impl Fn(&Route) -> String) -> Strin
             if !placement.salt.is_empty() {
                 parts.push(format!("salt = {}", quoted(&placement.salt)));
             }
+            if let Some(variable) = &placement.weights_variable {
+                parts.push(format!("weights_variable = {}", quoted(variable)));
+            }
             if let Some((open, close)) = placement.tag {
                 let tag = format!("{}{}", char::from(open), char::from(close));
                 parts.push(format!("hash_tag = {}", quoted(&tag)));

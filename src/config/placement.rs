@@ -51,6 +51,16 @@ pub(super) fn placement(report: &mut Report<'_>, pool: &Table<'_, '_>) -> Option
             None => good = false,
         }
     }
+    if let Some(entry) = pool.get("weights_variable") {
+        let name = entry.string(report, "the name of a variable");
+        placement.weights_variable = name.map(str::to_owned);
+        good &= name.is_some_and(|name| !name.is_empty());
+        if name == Some("") {
+            report
+                .error(entry.place(), "`weights_variable` is empty")
+                .label("leave it out for weights that stay");
+        }
+    }
     if let Some(entry) = pool.get("hash_tag") {
         placement.tag = hash_tag(report, &entry);
         good &= placement.tag.is_some();
@@ -200,6 +210,7 @@ fn place(pool: &Table<'_, '_>, servers: &[Placed], error: &PlacementError) -> Ra
             .map(|placed| placed.place.clone()),
         PlacementError::HashNotChoosable { .. } => key("hash"),
         PlacementError::SaltNotUsed { .. } | PlacementError::SaltTooLong { .. } => key("salt"),
+        PlacementError::VariableNotUsed { .. } => key("weights_variable"),
         PlacementError::PointsNotUsed { .. } | PlacementError::NoPoints => key("points"),
         PlacementError::TooManyPoints { .. } => key("points").or_else(|| key("servers")),
         PlacementError::BucketsNotUsed { .. } => key("buckets"),

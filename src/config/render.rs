@@ -98,6 +98,9 @@ fn pool(text: &mut String, pool: &Pool, all: &[Pool]) {
     if !placement.salt.is_empty() {
         line(text, "salt", quoted(&placement.salt));
     }
+    if let Some(variable) = &placement.weights_variable {
+        line(text, "weights_variable", quoted(variable));
+    }
     if let Some((open, close)) = placement.tag {
         line(
             text,

@@ -270,6 +270,12 @@ pub const POOL: Section = Section {
             "Added to the key before it is hashed, for the distributions that take one; spreads the same keys in another way.",
         ),
         key(
+            "weights_variable",
+            "name",
+            "none",
+            "With the distribution `weighted_ch3`: a list under `hash_route_weights` in `runtime_vars_file`, whose weights, in the order of the servers, go before their own. A change moves keys at once, without a reload.",
+        ),
+        key(
             "hash_tag",
             "two characters",
             "none",

@@ -2,7 +2,8 @@
 //!
 //! A file holds a JSON object, as mcrouter's runtime variables: `"NAME": [FROM, TO]` is a range of the keys, in which a
 //! shadow copies them; `"key_fractions": {"NAME": TO}` is the range from 0 for `key_fraction_range_NAME`, and goes before
-//! the other form while it is there.
+//! the other form while it is there. `"hash_route_weights": {"NAME": [WEIGHT, …]}` are the weights of a `weighted_ch3`
+//! that has a variable; they are kept where the placement is ([`live`]).
 //!
 //! A route holds a [`Variable`], which is a number; what it stands for is in one table of the process, where looking it
 //! up is one load without a lock. Names are never given back: there are as many as configurations have ever named.
@@ -16,12 +17,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use super::watch;
+use crate::hash::live;
 
 /// Names that there may be.
 pub const MAX: usize = 256;
 
 /// What mcrouter's `key_fractions` leave out of a name.
 const PREFIX: &str = "key_fraction_range_";
+
+/// Where mcrouter has the weights.
+const WEIGHTS: &str = "hash_route_weights";
 
 /// It has no value.
 const UNSET: u64 = 0xffff_ffff_0000_0000;
@@ -76,10 +81,21 @@ pub fn hashes(from: f64, to: f64) -> Option<(u32, u32)> {
     good.then(|| (hash(from), hash(to)))
 }
 
+/// What a file says.
+#[derive(Default)]
+struct Values {
+    ranges: BTreeMap<String, (u32, u32)>,
+    weights: live::Values,
+}
+
 /// What a text of variables says.
-fn parse(text: &[u8]) -> Result<BTreeMap<String, (u32, u32)>, String> {
+fn parse(text: &[u8]) -> Result<Values, String> {
     let json: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let all = json.as_object().ok_or("it is no object")?;
+    let weights = match all.get(WEIGHTS) {
+        Some(lists) => parse_weights(lists)?,
+        None => live::Values::new(),
+    };
     let mut found = BTreeMap::new();
     for (name, value) in all {
         let Some(list) = value.as_array() else {
@@ -102,22 +118,56 @@ fn parse(text: &[u8]) -> Result<BTreeMap<String, (u32, u32)>, String> {
         let range = range.ok_or_else(|| format!("`key_fractions.{name}` is not within 0 and 1"))?;
         found.insert(format!("{PREFIX}{name}"), range);
     }
+    Ok(Values {
+        ranges: found,
+        weights,
+    })
+}
+
+fn parse_weights(lists: &Value) -> Result<live::Values, String> {
+    let lists = lists
+        .as_object()
+        .ok_or_else(|| format!("`{WEIGHTS}` is no object"))?;
+    let mut found = live::Values::new();
+    for (name, list) in lists {
+        let weights: Option<Box<[f64]>> = list.as_array().and_then(|list| {
+            let weights = list.iter().map(Value::as_f64);
+            weights
+                .map(|weight| weight.filter(|weight| live::is_weight(*weight)))
+                .collect()
+        });
+        let weights = weights
+            .ok_or_else(|| format!("`{WEIGHTS}.{name}` is no list of numbers within 0 and 1"))?;
+        found.insert(name.clone(), weights);
+    }
     Ok(found)
 }
 
-/// Gives every variable its value; those that are not there have none.
-fn set(values: &BTreeMap<String, (u32, u32)>) {
-    for name in values.keys() {
+/// Gives every variable its value; ranges that are not there are none, weights that are not there stay. Returns what is
+/// odd about them.
+fn set(values: Values) -> Vec<String> {
+    let ranges = values.ranges;
+    for name in ranges.keys() {
         // One that no route names is kept for one that may.
         let _ = Variable::named(name);
     }
     for (name, slot) in names().iter().zip(&RANGES) {
-        let range = values.get(name);
+        let range = ranges.get(name);
         let range = range.map_or(UNSET, |(first, last)| {
             u64::from(*first) << 32 | u64::from(*last)
         });
         slot.store(range, Ordering::Relaxed);
     }
+    live::set(values.weights)
+}
+
+/// Reads a file once. Returns what is odd about it.
+///
+/// # Errors
+/// It can't be read or makes no sense; then nothing has changed.
+pub fn read(path: &Path) -> Result<Vec<String>, String> {
+    let text = watch::read(path).map_err(|error| error.to_string())?;
+    Ok(set(parse(&text)?))
 }
 
 /// Looks at a file of variables.
@@ -151,9 +201,11 @@ impl Reader {
         let file = path.display();
         match parsed {
             Ok(values) => {
-                set(&values);
-                let count = values.len();
+                let count = values.ranges.len() + values.weights.len();
                 tracing::info!("{count} runtime variables have been read from {file}");
+                for odd in set(values) {
+                    tracing::warn!("`{WEIGHTS}` in {file}: {odd}");
+                }
             }
             Err(why) => {
                 tracing::warn!("the runtime variables in {file} stay as they were: {why}");
@@ -197,5 +249,28 @@ mod tests {
         write(r#"{"vars_test_one": [0, 0]}"#);
         assert_eq!((one.range(), two.range()), (Some((0, 0)), None));
         assert_eq!(Variable::named("vars_test_one"), Some(one));
+    }
+
+    #[test]
+    fn weights_are_read_or_all_stays_as_it_was() {
+        let weights = |text: &str| parse(text.as_bytes()).map(|values| values.weights);
+        let good = weights(r#"{"hash_route_weights": {"a": [1, 0.5, 0], "b": []}, "x": 1}"#);
+        let want: [(String, Box<[f64]>); 2] = [
+            ("a".into(), [1.0, 0.5, 0.0].into()),
+            ("b".into(), [].into()),
+        ];
+        assert_eq!(good, Ok(want.into()));
+        for (wrong, why) in [
+            ("[0, 1]", "`hash_route_weights` is no object"),
+            ("null", "`hash_route_weights` is no object"),
+            (r#"{"a": [1], "b": [1.5]}"#, "`hash_route_weights.b`"),
+            (r#"{"b": [-0.1]}"#, "within 0 and 1"),
+            (r#"{"b": ["1"]}"#, "no list of numbers"),
+            (r#"{"b": 1}"#, "no list of numbers"),
+        ] {
+            let found = weights(&format!("{{\"hash_route_weights\": {wrong}}}"));
+            let found = found.unwrap_err();
+            assert!(found.contains(why), "{wrong}: {found}");
+        }
     }
 }

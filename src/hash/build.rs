@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::digest::digest;
 use super::function::HashFunction;
+use super::live::Bounds;
 use super::rendezvous::PymemcacheNode;
 use super::ring::{DEFAULT_POINTS, MAX_POINTS, Ring};
 use super::selector::{Kind, MAX_SALT, Selector};
@@ -85,7 +86,10 @@ impl Selector {
                 slots: slots(&weights)?,
             },
             Distribution::Ch3 => Kind::Ch3,
-            Distribution::WeightedCh3 => Kind::WeightedCh3,
+            Distribution::WeightedCh3 => match &placement.weights_variable {
+                Some(variable) => Kind::LiveCh3(Bounds::of(variable, &weights)),
+                None => Kind::WeightedCh3,
+            },
             Distribution::Crc32 => Kind::Crc32,
             Distribution::ConstShard => Kind::ConstShard,
             Distribution::Jump => Kind::Jump,
@@ -135,6 +139,9 @@ fn check_options(placement: &Placement) -> Result<(), PlacementError> {
             length: placement.salt.len(),
             max: MAX_SALT,
         });
+    }
+    if placement.weights_variable.is_some() && !distribution.takes_variable() {
+        return Err(PlacementError::VariableNotUsed { distribution });
     }
     match placement.points {
         Some(_) if !distribution.takes_points() => {
@@ -367,6 +374,14 @@ mod tests {
             assert_eq!(
                 Selector::new(&salt, &pool).is_ok(),
                 distribution.takes_salt()
+            );
+            let variable = Placement {
+                weights_variable: Some("v".into()),
+                ..placement.clone()
+            };
+            assert_eq!(
+                Selector::new(&variable, &pool).is_ok(),
+                distribution.takes_variable()
             );
             let points = Placement {
                 points: Some(7),

@@ -61,6 +61,10 @@ pub(super) fn digest(
         text(label, &mut state);
         state.update(&weight.to_bits().to_le_bytes());
     }
+    if let Some(variable) = &placement.weights_variable {
+        // What it says at the moment is the same on all nodes, or will be.
+        text(variable, &mut state);
+    }
     state.digest()
 }
 

@@ -199,6 +199,11 @@ impl Distribution {
         )
     }
 
+    /// Whether its weights may be a variable.
+    pub fn takes_variable(self) -> bool {
+        self == Distribution::WeightedCh3
+    }
+
     /// Whether the number of points per node may be given.
     pub fn takes_points(self) -> bool {
         self == Distribution::Ring

@@ -98,6 +98,12 @@ pub enum PlacementError {
         /// The distribution.
         distribution: Distribution,
     },
+    /// A variable was given for the weights of a distribution that can't change them.
+    #[error("the distribution {distribution} has no weights_variable; only weighted_ch3 has one")]
+    VariableNotUsed {
+        /// The distribution.
+        distribution: Distribution,
+    },
     /// Zero points per node.
     #[error("points must be at least 1")]
     NoPoints,

@@ -79,6 +79,15 @@ impl Explanation {
                 murmur64a(&hashed, ch3::SEED),
                 format!("Ch3 of {count} positions, drawn again where the weight says no"),
             ),
+            Kind::LiveCh3(_) => {
+                let variable = selector.placement.weights_variable.as_deref();
+                let rule = format!(
+                    "Ch3 of {count} positions, drawn again where the weight says no; the weights are those of the \
+                     variable {} now",
+                    variable.unwrap_or_default()
+                );
+                ("murmur64a", murmur64a(&hashed, ch3::SEED), rule)
+            }
             Kind::Crc32 => {
                 let value = crc32fast::hash(&hashed) & 0x7fff_ffff;
                 (

@@ -1,7 +1,8 @@
 //! Which server of a pool owns a key.
 //!
 //! A [`Selector`] is built once from a pool's [`Placement`] and its [`Node`]s, whenever the config or
-//! the membership changes, and is then asked for every request. It never changes, is `Send + Sync`,
+//! the membership changes, and is then asked for every request. It never changes (but for weights that are a variable,
+//! [`Placement::weights_variable`]), is `Send + Sync`,
 //! and [`Selector::select`] neither allocates (for keys of the length that memcached allows) nor
 //! panics, whatever the bytes of the key.
 //!
@@ -26,6 +27,7 @@ mod jump;
 mod ketama;
 mod latest;
 mod libhashkit;
+pub(crate) mod live;
 mod murmur;
 mod rendezvous;
 mod ring;
@@ -134,6 +136,9 @@ pub struct Placement {
     pub stop: bool,
     /// Whether keys are put into buckets first, and how; with [`Distribution::WeightedCh3`] only.
     pub buckets: Option<Box<Buckets>>,
+    /// In `weighted_ch3`: the variable whose weights go before the nodes' own, and change while the selector is in use
+    /// (mcrouter's `WeightedCh3Rv`).
+    pub weights_variable: Option<String>,
 }
 
 impl Default for Placement {
@@ -154,6 +159,7 @@ impl Placement {
             tag: None,
             stop: false,
             buckets: None,
+            weights_variable: None,
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The one thing the rest of ringroad asks: given a pool's placement and nodes, who owns this key.
 //!
 //! `build.rs` makes a [`Selector`] and does all the work that does not depend on the key; afterwards it
-//! is immutable, so that workers can share it without a lock and a change of the membership is a new
+//! is immutable (but for the weights of `live.rs`), so that workers can share it without a lock and a change of the membership is a new
 //! one. Selecting is a match on the kind of placement and its arithmetic, which lives in the other
 //! files of this module.
 //!
 //! Invariants: there is at least one node; every index that is returned is below the number of nodes;
-//! `weights` holds what each node's weight comes to, given or not.
+//! `weights` holds what each node's weight comes to, given or not; those of a variable are in [`Kind::LiveCh3`].
 
 use std::cmp::Reverse;
 
@@ -14,6 +14,7 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::explain::Explanation;
 use super::function::HashFunction;
+use super::live::Bounds;
 use super::rendezvous::{PymemcacheKey, PymemcacheNode};
 use super::ring::{Point, Ring};
 use super::{Placement, ch3, jump, ketama, rendezvous, routing_key};
@@ -53,6 +54,8 @@ pub(super) enum Kind {
     Ch3,
     /// See [`ch3`].
     WeightedCh3,
+    /// The same, with weights that change.
+    LiveCh3(Bounds),
     /// See [`ch3`].
     Crc32,
     /// See [`ch3`].
@@ -134,9 +137,12 @@ impl Selector {
                     .max_by_key(|(_, score)| *score)
                     .map_or(0, |(index, _)| index)
             }
-            Kind::Ch3 | Kind::WeightedCh3 | Kind::Crc32 | Kind::ConstShard | Kind::Jump => {
-                self.position(key, self.names.len(), |position| position)
-            }
+            Kind::Ch3
+            | Kind::WeightedCh3
+            | Kind::LiveCh3(_)
+            | Kind::Crc32
+            | Kind::ConstShard
+            | Kind::Jump => self.position(key, self.names.len(), |position| position),
         }
     }
 
@@ -153,6 +159,9 @@ impl Selector {
             Kind::Ch3 => self.salted(key, |key| ch3::ch3(key, size)),
             Kind::WeightedCh3 => ch3::weighted_ch3(key, self.salt(), size, |at| {
                 ch3::threshold(weight_at(at as usize))
+            }),
+            Kind::LiveCh3(bounds) => ch3::weighted_ch3(key, self.salt(), size, |at| {
+                bounds.get(node_at(at as usize))
             }),
             Kind::Crc32 => self.salted(key, |key| ch3::crc32(key, size)),
             Kind::ConstShard => self.salted(key, |key| ch3::const_shard(key, size)),

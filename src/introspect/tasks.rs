@@ -98,8 +98,8 @@ impl Complaint {
     }
 }
 
-/// Does all of this until it is dropped.
-pub async fn run(instance: Arc<Instance>, registry: Arc<Registry>) {
+/// Does all of this until it is dropped. The variables have been read once.
+pub async fn run(instance: Arc<Instance>, registry: Arc<Registry>, vars: vars::Reader) {
     {
         let counts = figures::counts(&registry);
         let mut window = instance
@@ -110,7 +110,10 @@ pub async fn run(instance: Arc<Instance>, registry: Arc<Registry>) {
     }
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut files = Files::default();
+    let mut files = Files {
+        vars,
+        ..Files::default()
+    };
     loop {
         ticks.tick().await;
         let (instance, registry) = (Arc::clone(&instance), Arc::clone(&registry));

@@ -297,6 +297,7 @@ impl<'v> Walk<'v> {
     fn hash(&self, placement: &Placement, is_weighted: bool) -> String {
         let function = match placement.distribution {
             Distribution::Ch3 => "Ch3",
+            Distribution::WeightedCh3 if placement.weights_variable.is_some() => "WeightedCh3Rv",
             Distribution::WeightedCh3 => "WeightedCh3",
             Distribution::Crc32 => "Crc32",
             Distribution::ConstShard => "ConstShard",

@@ -49,3 +49,4 @@ mod stage;
 mod tko;
 mod transcript;
 mod values;
+mod weights;

@@ -23,6 +23,8 @@ pub(super) struct Wish<'v> {
     /// The name of the function, if it is given.
     function: Option<(&'v str, Place)>,
     salt: Option<&'v Value>,
+    /// `weights_rv`.
+    variable: Option<&'v Value>,
     weights: Option<&'v Value>,
     tags: Option<&'v Value>,
     /// Where to point.
@@ -41,6 +43,7 @@ impl<'v> Wish<'v> {
         let plain = Wish {
             function: None,
             salt: None,
+            variable: None,
             weights,
             tags,
             at,
@@ -69,6 +72,7 @@ impl<'v> Wish<'v> {
         Wish {
             function: None,
             salt,
+            variable: None,
             weights: None,
             tags: None,
             at,
@@ -84,6 +88,7 @@ impl<'v> Wish<'v> {
         let plain = Wish {
             function: None,
             salt: None,
+            variable: None,
             weights: None,
             tags: None,
             at,
@@ -111,6 +116,7 @@ impl<'v> Wish<'v> {
         Some(Wish {
             function,
             salt: map.get("salt"),
+            variable: map.get("weights_rv"),
             weights: map.get("weights").or(under.weights),
             tags: map.get("tags").or(under.tags),
             at,
@@ -138,18 +144,14 @@ impl<'v> Wish<'v> {
             None if self.weights.is_some() => ("WeightedCh3", self.at),
             None => ("Ch3", self.at),
         };
-        let weighted = name.starts_with("Weighted");
+        let live = name == "WeightedCh3Rv";
+        let weighted = name.starts_with("Weighted") && !live;
         spread.placement.distribution = match name {
             "Ch3" => Distribution::Ch3,
             "Crc32" => Distribution::Crc32,
             "ConstShard" => Distribution::ConstShard,
-            "WeightedCh3" => Distribution::WeightedCh3,
+            "WeightedCh3" | "WeightedCh3Rv" => Distribution::WeightedCh3,
             "Rendezvous" | "WeightedRendezvous" => Distribution::Rendezvous,
-            "WeightedCh3Rv" => {
-                let message = format!("not supported yet by this release: the hash {name}");
-                findings.error(at, message);
-                return None;
-            }
             _ => {
                 let near = did_you_mean(name, FUNCTIONS.iter().copied());
                 findings
@@ -165,6 +167,17 @@ impl<'v> Wish<'v> {
                 return None;
             };
             spread.placement.salt = text.to_string();
+        }
+        if live {
+            let variable = self.variable.and_then(Value::as_text);
+            let Some(variable) = variable.filter(|name| !name.is_empty()) else {
+                let at = self.variable.map_or(at, |variable| variable.at);
+                findings
+                    .error(at, "WeightedCh3Rv needs `weights_rv`")
+                    .label("the name of a list of weights in the file of --runtime-vars-file");
+                return None;
+            };
+            spread.placement.weights_variable = Some(variable.to_string());
         }
         if weighted {
             self.weigh(findings, &mut spread, name, at)?;
@@ -255,6 +268,7 @@ impl<'v> Wish<'v> {
 const FUNCTIONS: &[&str] = &[
     "Ch3",
     "WeightedCh3",
+    "WeightedCh3Rv",
     "Crc32",
     "ConstShard",
     "Rendezvous",

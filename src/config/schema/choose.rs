@@ -74,6 +74,12 @@ pub const ROUTE_HASH: Section = Section {
         ),
         key("points", "1 to 65536", "160", "As in a pool."),
         key("salt", "text", "\"\"", "As in a pool."),
+        key(
+            "weights_variable",
+            "name",
+            "none",
+            "As in a pool; the weights are in the order of the children.",
+        ),
         key("hash_tag", "two characters", "none", "As in a pool."),
         key("hash_stop", "true or false", "false", "As in a pool."),
         key("buckets", "table", "none", "As in a pool."),

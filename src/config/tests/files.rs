@@ -72,7 +72,7 @@ fn the_complete_example_is_right_with_everything_in_it() {
                 .filter(|rest| rest.starts_with(|c: char| !c.is_whitespace()));
             code.unwrap_or(line)
         })
-        // Takes the place of `points`, which goes only with the distribution "ring".
+        // Takes the place of `points` and others, which go only with the distribution "ring".
         .map(|line| {
             if line.starts_with("distribution") {
                 "distribution = \"ketama_twemproxy\""
@@ -81,7 +81,8 @@ fn the_complete_example_is_right_with_everything_in_it() {
             }
         })
         .filter(|line| {
-            !line.starts_with("points") && !line.starts_with("salt") && *line != "\":5000\","
+            let others = ["points", "salt", "weights_variable"];
+            !others.iter().any(|key| line.starts_with(key)) && *line != "\":5000\","
         })
         .map(|line| format!("{line}\n"))
         .collect();
@@ -134,7 +135,9 @@ fn distribution(one: &Distribution) -> String {
     let hash = one.default_hash().map(|hash| format!("`hash` (`{hash}`)"));
     let salt = one.takes_salt().then(|| "`salt`".to_owned());
     let points = one.takes_points().then(|| "`points`".to_owned());
-    let takes: Vec<String> = [hash, salt, points].into_iter().flatten().collect();
+    let live = one.takes_variable();
+    let live = live.then(|| "`weights_variable`".to_owned());
+    let takes: Vec<String> = [hash, salt, points, live].into_iter().flatten().collect();
     let order = if one.is_positional() { "matters" } else { "" };
     let (what, takes) = (one.describe(), takes.join(", "));
     format!("| `{one}` | {what} | {weights} | {takes} | {order} |\n")

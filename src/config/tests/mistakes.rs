@@ -229,6 +229,16 @@ fn mistakes_are_named_with_their_place() {
         ),
         ("{}hash = \"md6\"", (3, 8), &["did you mean \"md5\"?"]),
         ("{}salt = \"x\"", (3, 8), &["has no salt"]),
+        (
+            "{}weights_variable = \"x\"",
+            (3, 20),
+            &["only weighted_ch3"],
+        ),
+        (
+            "{}distribution = \"weighted_ch3\"\nweights_variable = \"\"",
+            (4, 20),
+            &["is empty"],
+        ),
         ("{}points = 0", (3, 10), &["from 1 to"]),
         (
             "{}distribution = \"jump\"\npoints = 9",

@@ -52,12 +52,17 @@ fn placement() -> impl Strategy<Value = Placement> {
         option::of(Just((b'{', b'}'))),
         any::<bool>(),
     );
-    ring.prop_map(|(points, tag, stop)| Placement {
+    let live = "[a-z é]{1,5}".prop_map(|name| Placement {
+        weights_variable: Some(name),
+        ..Placement::of(Distribution::WeightedCh3)
+    });
+    let ring = ring.prop_map(|(points, tag, stop)| Placement {
         points,
         tag,
         stop,
         ..Placement::of(Distribution::Ring)
-    })
+    });
+    prop_oneof![3 => ring, 1 => live]
 }
 
 prop_compose! {
@@ -88,7 +93,11 @@ prop_compose! {
         });
         let tko = Tko { after, probe_min, probe_max: probe_min + more, recover, hold_down, enabled, fail_open };
         let queue = Queue { requests, bytes };
-        let servers = if discover.is_some() { Vec::new() } else { servers };
+        let mut servers = if discover.is_some() { Vec::new() } else { servers };
+        if placement.weights_variable.is_some() {
+            // Their weights are those of a ring.
+            servers.iter_mut().for_each(|server| server.weight = None);
+        }
         Pool { name, servers, discover, placement, timeout, connect_timeout, connections, coalesce, keep_routing_prefix, warm_scaling, on_failure, gutter, on_return, spool, tko, queue }
     }
 }
@@ -180,26 +189,29 @@ fn choose(inner: impl Strategy<Value = Route> + Clone + 'static) -> impl Strateg
             weights: Vec::new(),
             names: Vec::new(),
         }),
-        (weighted, "[a-z\"]{0,4}").prop_map(|(children, salt)| {
-            let (children, weights) = children.into_iter().unzip();
-            let buckets = Buckets {
-                total: 1000,
-                keyspace: salt.clone(),
-                by_prefix: vec![(salt.clone(), 7)],
-                parts: (salt.len() % 2 == 0).then_some((2, 'é')),
-            };
-            let placement = Placement {
-                buckets: (salt.len() > 1).then(|| Box::new(buckets)),
-                salt,
-                ..Placement::of(Distribution::WeightedCh3)
-            };
-            Choose::Hash {
-                children,
-                placement,
-                weights,
-                names: Vec::new(),
+        (weighted, "[a-z\"]{0,4}", option::of("[a-z\"]{1,4}")).prop_map(
+            |(children, salt, weights_variable)| {
+                let (children, weights) = children.into_iter().unzip();
+                let buckets = Buckets {
+                    total: 1000,
+                    keyspace: salt.clone(),
+                    by_prefix: vec![(salt.clone(), 7)],
+                    parts: (salt.len() % 2 == 0).then_some((2, 'é')),
+                };
+                let placement = Placement {
+                    buckets: (salt.len() > 1).then(|| Box::new(buckets)),
+                    salt,
+                    weights_variable,
+                    ..Placement::of(Distribution::WeightedCh3)
+                };
+                Choose::Hash {
+                    children,
+                    placement,
+                    weights,
+                    names: Vec::new(),
+                }
             }
-        }),
+        ),
         named.prop_map(|children| {
             let (names, children) = children.into_iter().unzip();
             Choose::Hash {

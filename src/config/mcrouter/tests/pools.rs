@@ -137,12 +137,27 @@ fn the_hash_is_what_mcrouter_takes() {
             "{pool} {hash}"
         );
     }
+    // The weights of the pool have no part in those of a variable.
+    let live = r#", "hash": {"hash_func": "WeightedCh3Rv", "weights_rv": "w", "salt": "s"}"#;
+    let text = format!(
+        "{{\"pools\": {{\"A\": {{{TWO}{weights}}}}}, \"route\": {{\"type\": \"PoolRoute\", \"pool\": \"A\"{live}}}}}"
+    );
+    let pool = &good(&text).pools[0];
+    let placement = &pool.placement;
+    assert_eq!(placement.distribution, Distribution::WeightedCh3);
+    assert_eq!(placement.weights_variable.as_deref(), Some("w"));
+    assert_eq!(placement.salt, "s");
+    assert!(pool.servers.iter().all(|server| server.weight.is_none()));
     // A single server never looks at it.
     let one = r#"{"pools": {"A": {"servers": ["h:1"]}}, "route": {"type": "PoolRoute", "pool": "A", "hash": "None"}}"#;
     assert_eq!(good(one).pools[0].placement.distribution, Distribution::Ch3);
     for (hash, why) in [
         (r#""Ch2""#, "unknown hash function \"Ch2\""),
-        (r#""WeightedCh3Rv""#, "not supported yet"),
+        (r#""WeightedCh3Rv""#, "needs `weights_rv`"),
+        (
+            r#"{"hash_func": "WeightedCh3Rv", "weights_rv": 1}"#,
+            "needs `weights_rv`",
+        ),
         (r#""WeightedCh3""#, "needs `weights`"),
         (
             r#"{"hash_func": "WeightedCh3", "weights": [2, 1]}"#,

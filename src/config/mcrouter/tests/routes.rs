@@ -481,6 +481,21 @@ fn a_hash_over_anything() {
         };
         assert_eq!(weights, want, "{function}");
     }
+    let text = r#"{"type": "HashRoute", "children": ["PoolRoute|A", "PoolRoute|B"], "hash_func": "WeightedCh3Rv", "weights_rv": "w"}"#;
+    let (
+        Choose::Hash {
+            placement, weights, ..
+        },
+        _,
+    ) = choose(text)
+    else {
+        panic!()
+    };
+    assert_eq!(placement.weights_variable.as_deref(), Some("w"));
+    assert_eq!(
+        (placement.distribution, weights.len()),
+        (Distribution::WeightedCh3, 0)
+    );
 }
 
 #[test]
