@@ -69,11 +69,6 @@ fn is_base64(class: Class, head: &[u8]) -> bool {
     is_meta(class) && flags(flags_of(head)).base64
 }
 
-/// Whether a key can't stand in a line as it is.
-fn has_blanks(key: &[u8]) -> bool {
-    key.iter().any(|b| *b <= b' ' || *b == 0x7f)
-}
-
 /// A line with another word at a place.
 fn with_word(line: &[u8], place: usize, word: &[u8]) -> Option<Vec<u8>> {
     let mut start = 0;
@@ -114,12 +109,7 @@ fn restored_line(kind: Kind, line: &[u8], asked: &Retained) -> Option<Vec<u8>> {
     }
     let end = memchr::memchr(b'\r', line)?;
     let body = line.get(..end)?;
-    // An item has its key in base64 because it was stored so, not because it is asked for so.
-    let base64 = match kind {
-        Kind::MetaDebug => is_base64(class, head),
-        _ => words(body).any(|word| word == b"b") || has_blanks(asked.key()),
-    };
-    let word = match base64 {
+    let word = match is_base64(class, head) {
         true => encode_key(asked.key()),
         false => asked.key().to_vec(),
     };
@@ -316,19 +306,6 @@ mod tests {
                 Kind::MetaHeader,
                 "HD kc2VudA== b\r\n",
                 "HD kY2xpZW50 b\r\n",
-            ),
-            // As the item was stored, whatever it is asked for.
-            (
-                "mg client k\r\n",
-                Kind::MetaHeader,
-                "HD kc2VudA== b\r\n",
-                "HD kY2xpZW50 b\r\n",
-            ),
-            (
-                "mg Y2xpZW50 b k v\r\n",
-                Kind::MetaValue(1),
-                "VA 1 ksent\r\nx\r\n",
-                "VA 1 kclient\r\nx\r\n",
             ),
             (
                 "ms client 2 k\r\n",
