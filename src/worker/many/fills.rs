@@ -282,7 +282,8 @@ pub(super) async fn staging(talk: &Talk<'_>, (warm, staging): (NodeId, NodeId)) 
     let first = talk.pass(warm).await;
     let keyed = Keyed::of(what);
     match talk.operation() {
-        Operation::Get if talk.group == Group::Get => {
+        // A lease of one cache is none of the other's.
+        Operation::Get | Operation::LeaseGet if talk.group == Group::Get => {
             if talk.is_metaget() || !talk.is_hit(&first) {
                 return first;
             }

@@ -163,3 +163,30 @@ fn deletions_reach_both_and_all_else_follows() {
         &[(0, "incr k 1\r\n")],
     ));
 }
+
+/// What a lease-get finds is copied as what a get finds; the second cache is asked for no lease of its own.
+#[test]
+fn a_lease_is_the_warm_cache_s() {
+    let route = r#"{"type": "StagingRoute", "warm": "PoolRoute|p0", "staging": "PoolRoute|p1"}"#;
+    let scene = Scene::mcrouter(route, &[None; 2]);
+    let get = "lease-get k\r\n";
+    scene.check((
+        get,
+        &[
+            (0, "lease-get", HIT),
+            (1, "mg", "EN\r\n"),
+            (0, "mg", "HD t45 O0\r\n"),
+            (1, "add", "STORED\r\n"),
+        ],
+        HIT,
+        &[
+            (0, get),
+            (1, "mg k O0\r\n"),
+            (0, "mg k t O0\r\n"),
+            (1, "add k 7 45 1\r\nx\r\n"),
+        ],
+    ));
+    for answer in ["LVALUE k 4711 0 0\r\n\r\nEND\r\n", "SERVER_ERROR x\r\n"] {
+        scene.check((get, &[(0, "", answer)], answer, &[(0, get)]));
+    }
+}
