@@ -80,6 +80,7 @@ struct Shared {
     script: Mutex<Script>,
     items: Mutex<HashMap<String, (String, Vec<u8>)>>,
     log: Mutex<Vec<Command>>,
+    decided: std::sync::atomic::AtomicUsize,
 }
 
 /// A running scripted server.
@@ -98,6 +99,7 @@ impl Scripted {
             script: Mutex::new(Box::new(script)),
             items: Mutex::default(),
             log: Mutex::default(),
+            decided: std::sync::atomic::AtomicUsize::new(0),
         });
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (for_thread, stopped) = (Arc::clone(&shared), Arc::clone(&stop));
@@ -138,6 +140,15 @@ impl Scripted {
     /// Every command received so far.
     pub fn log(&self) -> Vec<Command> {
         self.shared.log.lock().unwrap().clone()
+    }
+
+    /// Whether the script has said what to do with every command so far: then another one changes nothing for them.
+    pub fn has_decided(&self) -> bool {
+        let received = self.log().len();
+        self.shared
+            .decided
+            .load(std::sync::atomic::Ordering::SeqCst)
+            >= received
     }
 
     /// Puts an item there.
@@ -185,6 +196,9 @@ fn serve(stream: &TcpStream, connection: usize, shared: &Shared) {
         };
         shared.log.lock().unwrap().push(command.clone());
         let acts = shared.script.lock().unwrap()(&command);
+        shared
+            .decided
+            .fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         for act in acts {
             if !perform(&act, &command, stream, shared) {
                 return;

@@ -255,6 +255,10 @@ impl Scene {
                 assert!(std::time::Instant::now() < end, "{what}, not {got:?}");
                 std::thread::sleep(std::time::Duration::from_millis(1));
             }
+            // Or the next case's answers would be taken for it.
+            eventually("the server has its answer", || {
+                self.servers[n].has_decided()
+            });
         }
         for (n, ..) in answers.iter().filter(|(.., says)| *says == CLOSES) {
             self.settle(*n);
