@@ -71,6 +71,7 @@ fn what_is_over_the_limit_waits_for_its_turn() {
     asked(4);
     second.send("get b1\r\n");
     asked(5);
+    eventually("the first is asked", || !scene.got(0, since).is_empty());
     assert_eq!(scene.got(0, since), ["get a1\r\n"]);
     drop(go);
     first.expect(MISS.repeat(4));
