@@ -169,7 +169,7 @@ impl SlowWarmUp {
 }
 
 /// Makes answers late; all in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Latency {
     /// Waited for before the request is sent.
     pub before: u32,
@@ -177,6 +177,8 @@ pub struct Latency {
     pub after: u32,
     /// The whole of it takes that long at least.
     pub total: u32,
+    /// Percentiles up to 100, ascending, and what the whole of it takes at least for requests up to there.
+    pub percentiles: Vec<(Millionths, u32)>,
 }
 
 impl Latency {
@@ -185,7 +187,25 @@ impl Latency {
         before: 0,
         after: 0,
         total: 0,
+        percentiles: Vec::new(),
     };
+
+    /// What a request takes at least, by a random number of its own: the longer of `total` and that of the first
+    /// percentile above a number from 0 to 100, if there is one.
+    pub fn least(&self, random: u64) -> u32 {
+        let drawn = ((u128::from(random) * 100_000_000) >> 64) as u32;
+        let mut above = self.percentiles.iter().filter(|(at, _)| at.0 > drawn);
+        above.next().map_or(0, |(_, total)| *total).max(self.total)
+    }
+
+    /// Whether these can be the percentiles.
+    pub fn are_percentiles(all: &[(Millionths, u32)]) -> bool {
+        let ascending = all
+            .iter()
+            .zip(all.iter().skip(1))
+            .all(|(one, next)| one.0 < next.0);
+        ascending && all.iter().all(|(at, _)| at.0 <= 100_000_000)
+    }
 }
 
 /// A part of a request that a blackhole looks at.
@@ -340,5 +360,42 @@ mod tests {
             ..condition
         };
         assert!(other.fits(&text("c")));
+    }
+
+    #[test]
+    fn a_percentile_is_the_share_of_requests_up_to_it() {
+        let millis = |number: f64| Millionths::of(number).unwrap();
+        let latency = Latency {
+            total: 5,
+            percentiles: vec![(millis(50.0), 1), (millis(99.0), 20), (millis(99.9), 300)],
+            ..Latency::NONE
+        };
+        let of = |percent: f64| latency.least((percent / 100.0 * 2f64.powi(64)) as u64);
+        for (percent, least) in [
+            (0.0, 5),
+            (49.9, 5),
+            (50.1, 20),
+            (98.9, 20),
+            (99.1, 300),
+            (99.8, 300),
+            (99.95, 5),
+            (100.0, 5),
+        ] {
+            assert_eq!(of(percent), least, "{percent}");
+        }
+        let all = Latency {
+            percentiles: vec![(millis(0.0), 9), (millis(100.0), 7)],
+            ..Latency::NONE
+        };
+        assert_eq!([0, 1, u64::MAX].map(|random| all.least(random)), [7; 3]);
+        for wrong in [
+            [(50.0, 1), (50.0, 2)],
+            [(60.0, 1), (50.0, 2)],
+            [(1.0, 1), (101.0, 2)],
+        ] {
+            let wrong = wrong.map(|(at, total)| (millis(at), total));
+            assert!(!Latency::are_percentiles(&wrong), "{wrong:?}");
+        }
+        assert!(Latency::are_percentiles(&latency.percentiles));
     }
 }

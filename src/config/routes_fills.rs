@@ -62,6 +62,11 @@ pub(super) fn read(report: &mut Report<'_>, table: &Table<'_, '_>, rule: Rule) -
             ] {
                 good &= millis(report, table, name, wait).is_some();
             }
+            if let Some(entry) = table.get("percentiles") {
+                let read = percentiles(report, &entry);
+                good &= read.is_some();
+                rule.percentiles = read.unwrap_or_default();
+            }
             Rule::Latency(rule)
         }
         Rule::Blackhole(_) => {
@@ -134,6 +139,41 @@ fn seconds(
 }
 
 /// `None` after an error.
+fn milliseconds(report: &mut Report<'_>, entry: &Entry<'_, '_>, name: &str) -> Option<u32> {
+    let length = entry.duration(report, Duration::ZERO..=MAX_LATENCY)?;
+    if length.subsec_nanos() % 1_000_000 != 0 {
+        let message = format!("`{name}` must be whole milliseconds");
+        report.error(entry.place(), message);
+        return None;
+    }
+    u32::try_from(length.as_millis()).ok()
+}
+
+/// `None` after an error.
+fn percentiles(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<Vec<(Millionths, u32)>> {
+    const PAIRS: &str = "a list of pairs as [99.9, \"1s\"]";
+    let mut all = Vec::new();
+    for pair in entry.array(report, PAIRS)? {
+        let both = pair.array(report, PAIRS)?;
+        let [at, total] = both.as_slice() else {
+            pair.wrong_kind(report, "a pair as [99.9, \"1s\"]");
+            return None;
+        };
+        let Some(percentile) = Millionths::of(weight(report, at)?) else {
+            at.wrong_kind(report, "a number from 0 to 100");
+            return None;
+        };
+        all.push((percentile, milliseconds(report, total, "percentiles")?));
+    }
+    if !Latency::are_percentiles(&all) {
+        let message = "`percentiles` must be from 0 to 100, each above the one before";
+        report.error(entry.place(), message);
+        return None;
+    }
+    Some(all)
+}
+
+/// `None` after an error.
 fn millis(
     report: &mut Report<'_>,
     table: &Table<'_, '_>,
@@ -143,15 +183,7 @@ fn millis(
     let Some(entry) = table.get(name) else {
         return Some(());
     };
-    let length = entry.duration(report, Duration::ZERO..=MAX_LATENCY)?;
-    *wait = u32::try_from(length.as_millis()).ok()?;
-    if length.subsec_nanos() % 1_000_000 != 0 {
-        report.error(
-            entry.place(),
-            format!("`{name}` must be whole milliseconds"),
-        );
-        return None;
-    }
+    *wait = milliseconds(report, &entry, name)?;
     Some(())
 }
 
@@ -293,10 +325,15 @@ pub(super) fn render(text: &mut String, rule: &Rule) {
             before,
             after,
             total,
-        }) => write!(
-            text,
-            ", before = \"{before}ms\", after = \"{after}ms\", total = \"{total}ms\""
-        ),
+            percentiles,
+        }) => {
+            let all = percentiles.iter();
+            let all = list(all.map(|(at, total)| format!("[{at}, \"{total}ms\"]")));
+            write!(
+                text,
+                ", before = \"{before}ms\", after = \"{after}ms\", total = \"{total}ms\", percentiles = {all}"
+            )
+        }
         Rule::Blackhole(conditions) => {
             let conditions = conditions.iter().map(|one| {
                 let [equals, differs] =

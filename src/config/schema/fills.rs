@@ -214,6 +214,12 @@ pub const ROUTE_LATENCY: Section = Section {
             "none",
             "All of it together takes at least this long.",
         ),
+        key(
+            "percentiles",
+            "list of pairs of a number from 0 to 100 and such a duration",
+            "none",
+            "Differs from request to request: with `[[50, \"5ms\"], [99, \"80ms\"]]` all of it takes at least 5 ms for half of the requests and 80 ms for 49 % of them; the rest is as without. The longer of this and `total` holds.",
+        ),
     ],
 };
 

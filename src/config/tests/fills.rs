@@ -66,13 +66,19 @@ pub(super) fn fill() -> impl Strategy<Value = Rule> {
                     min_requests,
                 })
             ),
-        (0u32..=3_600_000, 0u32..=3_600_000, 0u32..=3_600_000).prop_map(
-            |(before, after, total)| Rule::Latency(Latency {
-                before,
-                after,
-                total
-            })
-        ),
+        (
+            [0u32..=3_600_000, 0u32..=3_600_000, 0u32..=3_600_000],
+            proptest::collection::btree_map(0u32..=100_000_000, 0u32..=3_600_000, 0..3)
+        )
+            .prop_map(|([before, after, total], percentiles)| {
+                let percentiles = percentiles.into_iter();
+                Rule::Latency(Latency {
+                    before,
+                    after,
+                    total,
+                    percentiles: percentiles.map(|(at, ms)| (Millionths(at), ms)).collect(),
+                })
+            }),
         vec(condition, 0..3).prop_map(Rule::Blackhole),
         any::<u32>().prop_map(Rule::Client),
         (1u32..=1000, "[a-z\"é]{0,5}", vec(share(0..1_000_001), 0..3)).prop_map(

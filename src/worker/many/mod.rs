@@ -76,7 +76,7 @@ pub(super) async fn run(handle: Handle, terms: Terms, what: Retained, now: u64) 
         (Rule::SlowWarmUp(rule), [child, fallback, ..]) => {
             single::slow_warm_up(&talk, (*child, *fallback), rule).await
         }
-        (Rule::Latency(rule), [child, ..]) => single::latency(&talk, *child, *rule).await,
+        (Rule::Latency(rule), [child, ..]) => single::latency(&talk, *child, rule).await,
         (Rule::Blackhole(when), [child, hole, ..]) => {
             single::blackhole(&talk, (*child, *hole), when).await
         }

@@ -33,9 +33,10 @@ pub(super) async fn slow_warm_up(
 }
 
 /// The child, later.
-pub(super) async fn latency(talk: &Talk<'_>, child: NodeId, rule: Latency) -> Answer {
+pub(super) async fn latency(talk: &Talk<'_>, child: NodeId, rule: &Latency) -> Answer {
     let micros = |millis: u32| u64::from(millis) * 1000;
-    let total = (rule.total > 0).then(|| talk.handle.begin_pause(micros(rule.total)));
+    let least = rule.least(talk.terms.random);
+    let total = (least > 0).then(|| talk.handle.begin_pause(micros(least)));
     if rule.before > 0 {
         talk.handle.sleep(micros(rule.before)).await;
     }

@@ -44,6 +44,17 @@ fn late_answers_are_the_same_and_late() {
     let begin = Instant::now();
     client.ask("get k\r\n", HIT);
     assert!(begin.elapsed() >= Duration::from_millis(70));
+    // What is up to the last percentile is late, each request by its own lot; here it is all of them.
+    let scene = Scene::new(
+        "type = \"latency\"\nchild = \"p0\"\npercentiles = [[0, \"1h\"], [100, \"60ms\"]]",
+        1,
+    );
+    passes(&scene, 0);
+    scene.script(&[(0, "get", HIT)]);
+    let mut client = scene.router.client();
+    let begin = Instant::now();
+    client.ask("get k\r\n", HIT);
+    assert!(begin.elapsed() >= Duration::from_millis(60));
 }
 
 /// One request at a time; the others wait, and clients take turns.

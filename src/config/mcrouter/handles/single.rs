@@ -43,7 +43,7 @@ impl Builder<'_, '_> {
             self.findings.error(spec.at, message);
             return None;
         };
-        let fields = self.later_fields(spec, &["total_latency_percentile_ms"]);
+        let percentiles = self.percentiles(spec);
         let mut millis = |name| self.whole(spec, name, 0..=MAX_LATENCY, Some(0));
         let [before, after, total] = [
             millis("before_latency_ms"),
@@ -62,16 +62,45 @@ impl Builder<'_, '_> {
                 .label("has no effect");
         }
         let child = self.target(spec, "child")?;
-        fields?;
         let rule = Latency {
             before: u32::try_from(before?).ok()?,
             after: u32::try_from(after?).ok()?,
             total: u32::try_from(total?).ok()?,
+            percentiles: percentiles?,
         };
         match rule == Latency::NONE {
             true => Some(child),
             false => Some(self.around(Rule::Latency(rule), child)),
         }
+    }
+
+    /// `None` after an error.
+    fn percentiles(&mut self, spec: &Spec<'_>) -> Option<Vec<(Millionths, u32)>> {
+        let Some(value) = spec.field("total_latency_percentile_ms") else {
+            return Some(Vec::new());
+        };
+        let pair = |pair: &Value| {
+            let [at, total] = pair.as_list()?.items() else {
+                return None;
+            };
+            let total = total.as_number().filter(|total| total.fract() == 0.0)?;
+            let fits = (0.0..=MAX_LATENCY as f64).contains(&total);
+            let at = at.as_number().and_then(Millionths::of)?;
+            fits.then_some((at, total as u32))
+        };
+        let pairs = value
+            .as_list()
+            .and_then(|list| list.items().iter().map(pair).collect());
+        let pairs = pairs.filter(|all: &Vec<_>| Latency::are_percentiles(all));
+        if pairs.is_none() {
+            self.findings
+                .error(
+                    value.at,
+                    "`total_latency_percentile_ms` is a list of pairs [PERCENTILE, MILLISECONDS]",
+                )
+                .label("the percentiles from 0 to 100, each above the one before");
+        }
+        pairs
     }
 
     fn blackhole(&mut self, spec: &Spec<'_>) -> Option<Vec<Handle>> {

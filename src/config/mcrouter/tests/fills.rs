@@ -93,6 +93,14 @@ fn around_one_child() {
         before: 1,
         after: 2,
         total: 3,
+        percentiles: Vec::new(),
+    };
+    is(text, Rule::Latency(latency), &[0]);
+    let text = r#"{"type": "LatencyInjectionRoute", "child": "PoolRoute|A", "total_latency_percentile_ms": [[50, 1], [99.9, 20]]}"#;
+    let at = |percent| Millionths::of(percent).unwrap();
+    let latency = Latency {
+        percentiles: vec![(at(50.0), 1), (at(99.9), 20)],
+        ..Latency::NONE
     };
     is(text, Rule::Latency(latency), &[0]);
     let text = r#"{"type": "LatencyInjectionRoute", "child": "PoolRoute|A", "before_latency_ms": 0, "request_payload_latency": true}"#;
