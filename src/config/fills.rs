@@ -398,4 +398,27 @@ mod tests {
         }
         assert!(Latency::are_percentiles(&latency.percentiles));
     }
+
+    #[test]
+    fn percentiles_that_are_none_are_refused_where_they_stand() {
+        let parse = |percentiles: &str| {
+            let route = format!("type = \"latency\", child = \"a\", percentiles = {percentiles}");
+            let text = format!("route = {{ {route} }}\n[pools.a]\nservers = [\"h:1\"]");
+            crate::config::parse("f", &text)
+        };
+        assert!(parse("[[0, \"1s\"], [99.9, 1], [100, \"0ms\"]]").is_ok());
+        for (wrong, why) in [
+            ("1", "a list of pairs"),
+            ("[1]", "a list of pairs"),
+            ("[[1]]", "a pair as"),
+            ("[[-1, \"1s\"]]", "a number from 0 to 100"),
+            ("[[101, \"1s\"]]", "must be from 0 to 100"),
+            ("[[2, \"1s\"], [1, \"1s\"]]", "each above the one before"),
+            ("[[1, \"1500us\"]]", "percentiles"),
+            ("[[1, \"2h\"]]", "1h"),
+        ] {
+            let error = parse(wrong).unwrap_err().to_string();
+            assert!(error.contains(why), "{wrong}: {error}");
+        }
+    }
 }

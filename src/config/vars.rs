@@ -3,7 +3,7 @@
 //! A file holds a JSON object, as mcrouter's runtime variables: `"NAME": [FROM, TO]` is a range of the keys, in which a
 //! shadow copies them; `"key_fractions": {"NAME": TO}` is the range from 0 for `key_fraction_range_NAME`, and goes before
 //! the other form while it is there. `"hash_route_weights": {"NAME": [WEIGHT, …]}` are the weights of a `weighted_ch3`
-//! that has a variable; they are kept where the placement is ([`live`]).
+//! that has a variable; they are kept where the placement is (`hash::live`).
 //!
 //! A route holds a [`Variable`], which is a number; what it stands for is in one table of the process, where looking it
 //! up is one load without a lock. Names are never given back: there are as many as configurations have ever named.
