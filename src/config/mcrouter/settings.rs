@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::keys::split_prefix;
-use super::super::{Config, Pool, Queue, Spool, Tko, show_duration};
+use super::super::{Config, OnReturn, Pool, Queue, Spool, Tko, show_duration};
 use super::macros::Global;
 
 /// The command line's part of a configuration; the defaults are mcrouter's.
@@ -61,6 +61,8 @@ impl Default for Settings {
             hold_down: Duration::ZERO,
             ..Tko::default()
         };
+        // mcrouter deletes nothing on its own. Whoever wants that converts the file and says so.
+        pool.on_return = Some(OnReturn::Trust);
         pool.queue = Queue {
             requests: 100_000,
             ..Queue::default()
