@@ -150,7 +150,7 @@ impl Scene {
             ("tko.after = 3", "tko.after = 1000"),
             ("tko.probe_min = \"10s\"", "tko.probe_min = \"10ms\""),
             ("tko.probe_max = \"1m\"", "tko.probe_max = \"10ms\""),
-            ("spool = true", "on_return = \"trust\""),
+            ("spool = true", "spool = false"),
             ("spool_name = ", "# "),
         ] {
             assert!(toml.contains(setting), "{setting} is not in {toml}");
