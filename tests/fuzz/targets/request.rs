@@ -7,7 +7,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ringroad::protocol::meta::MAX_DECODED;
+use ringroad::protocol::meta::{MAX_DECODED, words};
 use ringroad::protocol::request::{
     CloseReason, Limits, MAX_UNFINISHED_LINE, Parsed, Request, parse,
 };
@@ -17,6 +17,7 @@ use ringroad_fuzz::cuttings;
 const LIMITS: Limits = Limits {
     max_value: 300,
     max_get_line: 2500,
+    leases: true,
 };
 
 /// What a client's stream came to.
@@ -38,6 +39,16 @@ fn check(request: &Request) {
             assert!((1..=250).contains(&store.key.len()));
             assert!(store.block.ends_with(b"\r\n"));
             assert!(store.block.len() <= LIMITS.max_value + 2);
+        }
+        Request::Lookup(lookup) => {
+            assert_eq!(words(lookup.keys).count(), lookup.count);
+            assert!(lookup.count > 0);
+            assert!(words(lookup.keys).all(|key| (1..=250).contains(&key.len())));
+        }
+        Request::LeaseSet(set) => {
+            assert!((1..=250).contains(&set.key.len()));
+            assert!(set.block.ends_with(b"\r\n"));
+            assert!(set.block.len() <= LIMITS.max_value + 2);
         }
         Request::Meta(meta) => {
             assert!((1..=250).contains(&meta.key.len()));

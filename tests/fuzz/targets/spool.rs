@@ -24,7 +24,11 @@ fuzz_target!(|data: &[u8]| {
             continue;
         };
         assert!((1..=MAX_KEY).contains(&one.key.len()));
-        assert!(!one.key.iter().any(|b| matches!(b, 0 | b' ' | b'\r' | b'\n')));
+        assert!(
+            !one.key
+                .iter()
+                .any(|b| matches!(b, 0 | b' ' | b'\r' | b'\n'))
+        );
         assert!(!one.place.host.is_empty());
         for format in SpoolFormat::ALL {
             let mut spool = Spool::new("/");
