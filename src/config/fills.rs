@@ -65,7 +65,7 @@ pub struct Sizes {
     pub failure_ttl: u32,
     /// Large values are stored with the small ones, too.
     pub both: bool,
-    /// How often a `gets` is tried again whose value is gone; 1 to 10.
+    /// How often a `gets` or `lease-get` is tried again whose value is gone; 1 to 10.
     pub retries: u32,
 }
 
@@ -114,6 +114,10 @@ pub enum Side {
 }
 
 impl Migrate {
+    /// For so many seconds after a key has changed over, a `lease-set` that the new cache refuses ends the lease that
+    /// the old one may have given.
+    pub const AFTERMATH: u64 = 10;
+
     /// An hour, long ago.
     pub const DEFAULT: Migrate = Migrate {
         start: 0,

@@ -311,7 +311,7 @@ impl Core {
         };
         let terms = many::Terms {
             random: match *rule {
-                Rule::SlowWarmUp(_) | Rule::Latency(_) => self.random(),
+                Rule::SlowWarmUp(_) | Rule::Latency(_) | Rule::Sizes(_) => self.random(),
                 _ => 0,
             },
             unix: match *rule {

@@ -127,15 +127,27 @@ pub(super) fn paired(
     key: &[u8],
     now: u64,
 ) -> Answer {
+    let token = lease(&answer);
     let Answer::Line(Kind::MetaMiss, bytes) = answer else {
         return answer;
     };
-    let token = match bytes.starts_with(b"LVALUE ") {
-        true => words(&bytes).nth(2).and_then(number::strict_u64),
-        false => None,
-    };
     let changed = token.and_then(|token| with_token(&bytes, leases.keep(key, child, token, now)));
     Answer::Line(Kind::MetaMiss, changed.unwrap_or(bytes))
+}
+
+/// The token that comes with a miss.
+pub(super) fn lease(answer: &Answer) -> Option<u64> {
+    match answer {
+        Answer::Line(Kind::MetaMiss, line) if line.starts_with(b"LVALUE ") => {
+            number::strict_u64(words(line).nth(2)?)
+        }
+        _ => None,
+    }
+}
+
+/// Whether it is a miss for which somebody else has the token.
+pub(super) fn is_hot(answer: &Answer) -> bool {
+    matches!(answer, Answer::Line(Kind::MetaDebug, line) if line.starts_with(b"NOT_FOUND_HOT"))
 }
 
 async fn look_up(

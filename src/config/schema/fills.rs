@@ -47,7 +47,7 @@ pub const ROUTE_BY_SIZE: Section = Section {
             "type",
             "\"by-size\"",
             "required",
-            "Large values are stored in `l2`, by `set` alone; an empty item with the flag 0x20 in `l1` says so, and `get` and `gets` follow it. Everything else goes to `l1` alone.",
+            "Large values are stored in `l2`, by `set` and `lease-set` alone; an item with the flag 0x20 in `l1` says so, and `get`, `gets` and `lease-get` follow it. Everything else goes to `l1` alone.",
         ),
         key(
             "l1",
@@ -84,7 +84,7 @@ pub const ROUTE_BY_SIZE: Section = Section {
             "retries",
             "1 to 10",
             "`1`",
-            "How often a `gets` is tried again whose value is in neither.",
+            "How often a `gets` or `lease-get` is tried again whose value is in neither.",
         ),
     ],
 };

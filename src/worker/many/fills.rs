@@ -9,6 +9,7 @@
 use super::super::dialogue::{Answer, Ask, Handle};
 use super::super::dispatch::Op;
 use super::super::frame::Retained;
+use super::super::leases::{is_hot, lease};
 use super::item::{Item, Keyed, asks, flags_of};
 use super::verdict::{Group, verdict};
 use super::{Terms, nothing, rest};
@@ -17,6 +18,7 @@ use crate::protocol::meta::words;
 use crate::protocol::operation::Operation;
 use crate::route::big_value::{self, exptime_of, with_flags, without_flags};
 use crate::route::tree::NodeId;
+use crate::upstream::conn::Class;
 
 /// What a note that there is nothing says.
 const NOTE: &[u8] = b"ncache\r\n";
@@ -120,6 +122,25 @@ pub(super) async fn warm_up(
             }
             Answer::Miss
         }
+        // It has got the token to store it with.
+        Operation::LeaseGet => {
+            if is_hot(&first) {
+                return first;
+            }
+            let Some(item) = Item::of(&handle.ask(keyed.get(warm)).await) else {
+                return first;
+            };
+            talk.keeps(Some(&item));
+            handle.answer_early(keyed.as_value(&item, None));
+            // With 0 nobody may store anything.
+            if let Some(token) = lease(&first).filter(|token| *token != 0)
+                && let Some(exptime) = lifetime(handle, &keyed, warm, exptime).await
+            {
+                let ask = keyed.lease_set(cold, &item, exptime, token);
+                handle.ask(ask).await;
+            }
+            Answer::Miss
+        }
         // What it has must be in `cold` before it can be told what that says of it.
         _ => {
             let found = handle.ask(keyed.get(warm)).await;
@@ -151,12 +172,21 @@ async fn fill(
     item: &Item,
     exptime: Option<u32>,
 ) {
-    let exptime = match exptime {
+    if let Some(exptime) = lifetime(handle, keyed, warm, exptime).await {
+        handle.ask(keyed.store("add", cold, item, exptime)).await;
+    }
+}
+
+/// The exptime of a copy: this one, or what is left in `warm`. `None`: it is not to be copied.
+async fn lifetime(
+    handle: &Handle,
+    keyed: &Keyed,
+    warm: NodeId,
+    exptime: Option<u32>,
+) -> Option<i64> {
+    match exptime {
         Some(exptime) => Some(i64::from(exptime)),
         None => keyed.ttl(handle, warm).await,
-    };
-    if let Some(exptime) = exptime {
-        handle.ask(keyed.store("add", cold, item, exptime)).await;
     }
 }
 
@@ -319,7 +349,7 @@ pub(super) async fn staging(talk: &Talk<'_>, (warm, staging): (NodeId, NodeId)) 
             handle.ask(keyed.exists(staging)).await;
             Answer::Miss
         }
-        Operation::Set | Operation::Cas => {
+        Operation::Set | Operation::Cas | Operation::LeaseSet => {
             let copy = match what.op() {
                 Op::Command {
                     class, head, block, ..
@@ -346,19 +376,19 @@ pub(super) async fn staging(talk: &Talk<'_>, (warm, staging): (NodeId, NodeId)) 
     }
 }
 
-/// What a `set` or `cas` stores, and for how long.
-pub(super) fn stored(
-    class: crate::upstream::conn::Class,
-    head: &[u8],
-    block: &[u8],
-    key: &[u8],
-) -> Option<(Item, i64)> {
+/// What a `set`, `cas` or `lease-set` stores, and for how long.
+pub(super) fn stored(class: Class, head: &[u8], block: &[u8], key: &[u8]) -> Option<(Item, i64)> {
     let number = |letter: u8| {
         let mut flags = words(super::item::line(head)).skip(3);
         flags.find_map(|word| word.strip_prefix(&[letter]))
     };
     let (flags, exptime) = match big_value::Update::of(class, head, key) {
         Some(update) => (update.flags, update.exptime),
+        None if class == Class::LeaseSet => {
+            let mut words = words(super::item::line(head)).skip(3);
+            let flags = crate::protocol::number::flags(words.next()?)?;
+            (flags, crate::protocol::number::i32(words.next()?)?)
+        }
         // Its key has no form in text; the flags are all the same.
         None => (
             number(b'F').map_or(Some(0), crate::protocol::number::flags)?,
@@ -373,6 +403,19 @@ pub(super) fn stored(
     Some((item, exptime.into()))
 }
 
+/// The token of a `lease-set`, what it stores, and for how long.
+pub(super) fn leased(what: &Retained) -> Option<(u64, Item, i64)> {
+    let Op::Command {
+        class, head, block, ..
+    } = what.op()
+    else {
+        return None;
+    };
+    let token = what.token()?;
+    let (item, exptime) = stored(class, head, block, what.key())?;
+    Some((token, item, exptime))
+}
+
 /// `from` serves, and later `to`.
 pub(super) async fn migrate(
     talk: &Talk<'_>,
@@ -382,7 +425,24 @@ pub(super) async fn migrate(
     let deletes = talk.group == Group::Delete;
     match rule.side(talk.what.key(), deletes, talk.terms.unix) {
         Side::From => talk.pass(from).await,
-        Side::To => talk.pass(to).await,
+        Side::To => {
+            let answer = talk.pass(to).await;
+            let key = talk.what.key();
+            let lately = talk.terms.unix < rule.switches(key).saturating_add(Migrate::AFTERMATH);
+            // Its token may be one of `from`, which is not to give it out any more.
+            if let Some((token, item, _)) = leased(talk.what)
+                && lately
+                && talk.judge(&answer) != Verdict::Stored
+            {
+                talk.keeps(Some(&item));
+                talk.handle.answer_early(answer);
+                let keyed = Keyed::of(talk.what);
+                let ask = keyed.lease_set(from, &item, -1, token);
+                talk.handle.ask(ask).await;
+                return Answer::Miss;
+            }
+            answer
+        }
         Side::Both => talk.both(from, to).await,
     }
 }

@@ -131,6 +131,13 @@ impl Keyed {
         }
     }
 
+    /// Stores an item by the token that a `lease-get` has got.
+    pub(super) fn lease_set(&self, from: NodeId, item: &Item, exptime: i64, token: u64) -> Ask {
+        let (flags, len) = (item.flags, item.block.len().saturating_sub(2));
+        let words = format!("lease-set {token} {flags} {exptime} {len}");
+        self.text(from, Class::LeaseSet, &words, Some(&item.block))
+    }
+
     /// Makes the item, if it is still the one with this cas, one that has expired.
     pub(super) fn expire(&self, from: NodeId, cas: u64) -> Ask {
         match self.token {

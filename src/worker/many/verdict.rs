@@ -6,6 +6,7 @@
 use super::super::dialogue::Answer;
 use super::super::dispatch::Op;
 use super::super::frame::Retained;
+use super::super::leases::is_hot;
 use crate::config::Verdict;
 use crate::protocol::error::ErrorKind;
 use crate::protocol::response::Kind;
@@ -50,6 +51,7 @@ pub(super) fn verdict(answer: &Answer, group: Group) -> Verdict {
     match answer {
         Answer::Value(_) => Verdict::Found,
         Answer::Miss => Verdict::NotFound,
+        hot if is_hot(hot) => Verdict::NotFound,
         Answer::Line(kind, _) => match kind {
             Kind::Stored | Kind::Number => Verdict::Stored,
             Kind::NotStored | Kind::MetaNotStored => Verdict::NotStored,
@@ -105,6 +107,8 @@ mod tests {
         assert_eq!(error(b"SERVER_ERROR 307 busy\r\n"), Verdict::Busy);
         assert_eq!(error(b"SERVER_ERROR x\r\n"), Verdict::RemoteError);
         assert_eq!(error(b"ERROR\r\n"), Verdict::RemoteError);
+        let hot = Answer::Line(Kind::MetaDebug, b"NOT_FOUND_HOT\r\n".to_vec());
+        assert_eq!(verdict(&hot, Group::Get), Verdict::NotFound);
         let done = said(b"CLIENT_ERROR x\r\n", Outcome::Done);
         assert_eq!(done, Verdict::ClientError);
         // Errors of routes say what they are, whatever their words.

@@ -211,3 +211,124 @@ fn a_get_follows_a_note() {
         ),
     ]);
 }
+
+fn leasing(more: &str) -> Scene {
+    let route = format!(
+        r#"{{"type": "L1L2SizeSplitRoute", "l1": "PoolRoute|p0", "l2": "PoolRoute|p1", "threshold": 3, "failure_ttl": 60{more}}}"#
+    );
+    let scene = Scene::mcrouter(&route, &[None; 2]);
+    let (get, lease) = ("lease-get k\r\n", "LVALUE k 4711 0 0\r\n\r\nEND\r\n");
+    scene.check((get, &[(0, "", lease)], lease, &[(0, get)]));
+    scene
+}
+
+/// The value gets a name of its own, and the token stores the note.
+#[test]
+fn what_a_lease_stores_goes_by_its_size() {
+    let scene = leasing("");
+    let small = "lease-set k 4711 7 5 2\r\nxy\r\n";
+    scene.check((small, &[(0, "", "STORED\r\n")], "STORED\r\n", &[(0, small)]));
+    for stored in ["STORED\r\n", "NOT_STORED\r\n"] {
+        let since = scene.script(&[(0, "lease-set", stored), (1, "set", "STORED\r\n")]);
+        let mut client = scene.router.client();
+        client.ask("lease-set k 4711 7 5 3\r\nxyz\r\n", stored);
+        let (note, value) = (
+            scene.got(0, since[0]).concat(),
+            scene.got(1, since[1]).concat(),
+        );
+        let number = value.strip_prefix("set k|==|").unwrap();
+        let (number, rest) = number.split_once(' ').unwrap();
+        assert_eq!(rest, "7 5 3\r\nxyz\r\n");
+        number.parse::<u32>().unwrap();
+        let len = number.len();
+        assert_eq!(note, format!("lease-set k 4711 39 5 {len}\r\n{number}\r\n"));
+    }
+    // The whole value, but not for long.
+    for (asked, stored) in [(0, 60), (5, 5), (61, 60), (1_900_000_000, 60), (-1, -1)] {
+        let since = scene.script(&[
+            (0, "lease-set", "STORED\r\n"),
+            (1, "set", "SERVER_ERROR x\r\n"),
+        ]);
+        let mut client = scene.router.client();
+        let set = format!("lease-set k 4711 7 {asked} 3\r\nxyz\r\n");
+        client.ask(set, "STORED\r\n");
+        let whole = format!("lease-set k 4711 7 {stored} 3\r\nxyz\r\n");
+        assert_eq!(scene.got(0, since[0]), [whole]);
+    }
+}
+
+#[test]
+fn what_a_lease_stores_may_be_in_both() {
+    let scene = leasing(r#", "both_full_set": true"#);
+    let set = "lease-set k 4711 7 5 3\r\nxyz\r\n";
+    scene.check((
+        set,
+        &[(0, "", "STORED\r\n"), (1, "", "STORED\r\n")],
+        "STORED\r\n",
+        &[(0, set), (1, "set k 7 5 3\r\nxyz\r\n")],
+    ));
+    scene.check((
+        set,
+        &[(0, "", "NOT_STORED\r\n")],
+        "NOT_STORED\r\n",
+        &[(0, set)],
+    ));
+}
+
+/// Nobody sees a note, and one without its value makes room for a lease.
+#[test]
+fn a_lease_get_follows_a_note() {
+    let scene = leasing("");
+    let get = "lease-get k\r\n";
+    let note = "VALUE k 39 2\r\n17\r\nEND\r\n";
+    let lease = "LVALUE k 4712 0 0\r\n\r\nEND\r\n";
+    scene.check_all(&[
+        (get, &[(0, "", HIT)], HIT, &[(0, get)]),
+        (
+            get,
+            &[
+                (0, "", note),
+                (1, "", "VALUE k|==|17 7 3\r\nxyz\r\nEND\r\n"),
+            ],
+            FOUND,
+            &[(0, get), (1, "get k|==|17\r\n")],
+        ),
+        (
+            get,
+            &[(0, "", NOTED), (1, "", FOUND)],
+            FOUND,
+            &[(0, get), (1, "get k\r\n")],
+        ),
+        (
+            get,
+            &[
+                (0, "lease-get", note),
+                (0, "lease-get", lease),
+                (1, "get", MISS),
+                (0, "gets", "VALUE k 39 2 5\r\n17\r\nEND\r\n"),
+                (0, "cas", "STORED\r\n"),
+            ],
+            lease,
+            &[
+                (0, get),
+                (1, "get k|==|17\r\n"),
+                (0, "gets k\r\n"),
+                (0, "cas k 0 -1 0 5\r\n\r\n"),
+                (0, get),
+            ],
+        ),
+        // What is stale is a note, too.
+        (
+            get,
+            &[(0, "", "LVALUE k 4712 39 2\r\n17\r\nEND\r\n")],
+            lease,
+            &[(0, get)],
+        ),
+        (
+            get,
+            &[(0, "", "LVALUE k 4712 7 2\r\n17\r\nEND\r\n")],
+            "LVALUE k 4712 7 2\r\n17\r\nEND\r\n",
+            &[(0, get)],
+        ),
+    ]);
+}

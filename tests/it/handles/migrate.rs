@@ -74,3 +74,34 @@ fn in_between_deletions_reach_both() {
         }
     }
 }
+
+/// A lease that the old cache gave shortly before the key changed over is of no use to the new one; the old one is told
+/// that it is over, and for that is asked for a lease once, on this connection.
+#[test]
+fn a_lease_of_the_old_cache_ends_when_the_new_one_refuses_it() {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.unwrap().as_secs();
+    // Every key changes over in the second after the first interval.
+    for (start, invalidates) in [(now - 2, true), (now - 60, false)] {
+        let route = format!(
+            r#"{{"type": "MigrateRoute", "from": "PoolRoute|p0", "to": "PoolRoute|p1", "start_time": {start}, "interval": 1}}"#
+        );
+        let scene = Scene::mcrouter(&route, &[None; 2]);
+        let (get, lease) = ("lease-get k\r\n", "LVALUE k 4711 0 0\r\n\r\nEND\r\n");
+        scene.check((get, &[(1, "", lease)], lease, &[(1, get)]));
+        let set = "lease-set k 4711 7 5 1\r\nx\r\n";
+        scene.check((set, &[(1, "", "STORED\r\n")], "STORED\r\n", &[(1, set)]));
+        let answers = [
+            (1, "lease-set", "NOT_STORED\r\n"),
+            (0, "lease-get", "END\r\n"),
+            (0, "lease-set", "NOT_STORED\r\n"),
+        ];
+        let asked = [
+            (1, set),
+            (0, "lease-get ringroad:leases\r\n"),
+            (0, "lease-set k 4711 7 -1 1\r\nx\r\n"),
+        ];
+        let asked = if invalidates { &asked[..] } else { &asked[..1] };
+        scene.check((set, &answers, "NOT_STORED\r\n", asked));
+    }
+}

@@ -190,3 +190,24 @@ fn a_lease_is_the_warm_cache_s() {
         scene.check((get, &[(0, "", answer)], answer, &[(0, get)]));
     }
 }
+
+/// What is stored by a lease is set in the second cache, which has given none.
+#[test]
+fn what_a_lease_stores_is_set_in_staging() {
+    let route = r#"{"type": "StagingRoute", "warm": "PoolRoute|p0", "staging": "PoolRoute|p1"}"#;
+    let scene = Scene::mcrouter(route, &[None; 2]);
+    let (get, lease) = ("lease-get k\r\n", "LVALUE k 4711 0 0\r\n\r\nEND\r\n");
+    scene.check((get, &[(0, "", lease)], lease, &[(0, get)]));
+    let set = "lease-set k 4711 7 5 1\r\nx\r\n";
+    for stored in ["STORED\r\n", "STALE_STORED\r\n"] {
+        scene.check((
+            set,
+            &[(0, "", stored), (1, "", "STORED\r\n")],
+            stored,
+            &[(0, set), (1, "set k 7 5 1\r\nx\r\n")],
+        ));
+    }
+    for answer in ["NOT_STORED\r\n", "SERVER_ERROR x\r\n"] {
+        scene.check((set, &[(0, "", answer)], answer, &[(0, set)]));
+    }
+}

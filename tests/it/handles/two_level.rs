@@ -138,3 +138,38 @@ fn a_note_of_another_router_is_a_miss() {
         scene.check(("get k\r\n", &[(0, "get", note)], MISS, &[(0, "get k\r\n")]));
     }
 }
+
+/// A lease-get is a get, and a miss without a token is a miss.
+#[test]
+fn leases_are_asked_of_both() {
+    let route = r#"{"type": "L1L2CacheRoute", "l1": "PoolRoute|p0", "l2": "PoolRoute|p1", "upgradingL1Exptime": 60}"#;
+    let scene = Scene::mcrouter(route, &[None; 2]);
+    let get = "lease-get k\r\n";
+    let add = "add k 7 60 1\r\nx\r\n";
+    for miss in [
+        "NOT_FOUND_HOT\r\nEND\r\n",
+        "LVALUE k 4711 0 0\r\n\r\nEND\r\n",
+    ] {
+        scene.check_all(&[
+            (
+                get,
+                &[
+                    (0, "lease-get", miss),
+                    (1, "lease-get", HIT),
+                    (0, "add", "STORED\r\n"),
+                ],
+                HIT,
+                &[(0, get), (1, get), (0, add)],
+            ),
+            (
+                get,
+                &[
+                    (0, "lease-get", "SERVER_ERROR x\r\n"),
+                    (1, "lease-get", miss),
+                ],
+                miss,
+                &[(0, get), (1, get)],
+            ),
+        ]);
+    }
+}

@@ -282,3 +282,58 @@ fn caches_that_are_routes() {
         ],
     ));
 }
+
+const LEASE: &str = "LVALUE k 4711 0 0\r\n\r\nEND\r\n";
+const HOT: &str = "NOT_FOUND_HOT\r\nEND\r\n";
+
+/// The cold cache's lease is used for the copy, after the client has its answer.
+#[test]
+fn a_lease_of_the_cold_cache_stores_what_the_warm_one_has() {
+    let route =
+        r#"{"type": "WarmUpRoute", "cold": "PoolRoute|p0", "warm": "PoolRoute|p1", "exptime": 60}"#;
+    let scene = Scene::mcrouter(route, &[None; 2]);
+    let get = "lease-get k\r\n";
+    scene.check_all(&[
+        (get, &[(0, "lease-get", HIT)], HIT, &[(0, get)]),
+        (get, &[(0, "lease-get", HOT)], HOT, &[(0, get)]),
+        (
+            get,
+            &[
+                (0, "lease-get", LEASE),
+                (1, "get", HIT),
+                (0, "lease-set", "STORED\r\n"),
+            ],
+            HIT,
+            &[
+                (0, get),
+                (1, "get k\r\n"),
+                (0, "lease-set k 4711 7 60 1\r\nx\r\n"),
+            ],
+        ),
+        (
+            get,
+            &[(0, "lease-get", LEASE), (1, "get", MISS)],
+            LEASE,
+            &[(0, get), (1, "get k\r\n")],
+        ),
+        (
+            get,
+            &[(0, "lease-get", LEASE), (1, "get", "SERVER_ERROR x\r\n")],
+            LEASE,
+            &[(0, get), (1, "get k\r\n")],
+        ),
+        // Without a token there is nothing to store it with.
+        (
+            get,
+            &[(0, "lease-get", "SERVER_ERROR x\r\n"), (1, "get", HIT)],
+            HIT,
+            &[(0, get), (1, "get k\r\n")],
+        ),
+        (
+            get,
+            &[(0, "lease-get", "SERVER_ERROR x\r\n"), (1, "get", MISS)],
+            "SERVER_ERROR x\r\n",
+            &[(0, get), (1, "get k\r\n")],
+        ),
+    ]);
+}
