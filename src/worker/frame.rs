@@ -358,6 +358,12 @@ impl Retained {
         Some(Retained { key, prefix, form })
     }
 
+    /// The same command with this routing prefix taken off its key.
+    pub(super) fn under(mut self, prefix: &Prefix) -> Retained {
+        self.prefix.clone_from(prefix);
+        self
+    }
+
     /// The routing prefix that has been taken off its key.
     pub(super) fn prefix(&self) -> &Prefix {
         &self.prefix

@@ -266,7 +266,7 @@ impl Flagged {
                 guard,
             };
             return Flagged {
-                what: Retained::new(what.key(), op),
+                what: Retained::new(what.key(), op).under(what.prefix()),
                 added: true,
             };
         }

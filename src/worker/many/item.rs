@@ -6,7 +6,7 @@
 
 use super::super::dialogue::{Answer, Ask, Handle};
 use super::super::dispatch::Op;
-use super::super::frame::Retained;
+use super::super::frame::{Prefix, Retained};
 use crate::protocol::meta::words;
 use crate::protocol::number;
 use crate::protocol::request::GetCommand;
@@ -26,6 +26,8 @@ pub(super) struct Keyed {
     key: Vec<u8>,
     /// The key as it stands in a meta command, if the client has named it in base64.
     token: Option<Vec<u8>>,
+    /// Pools may want it back.
+    prefix: Prefix,
 }
 
 impl Keyed {
@@ -42,7 +44,8 @@ impl Keyed {
             let word = words.next().unwrap_or_default().to_vec();
             token = words.any(|word| word == b"b").then_some(word);
         }
-        Keyed { key, token }
+        let prefix = what.prefix().clone();
+        Keyed { key, token, prefix }
     }
 
     /// The same with this behind the key; a key in base64 has none such.
@@ -50,7 +53,13 @@ impl Keyed {
         self.token.is_none().then(|| Keyed {
             key: [&self.key, tail.as_bytes()].concat(),
             token: None,
+            prefix: self.prefix.clone(),
         })
+    }
+
+    fn ask(&self, from: NodeId, what: Retained) -> Ask {
+        let what = what.under(&self.prefix);
+        Ask { from, what }
     }
 
     fn meta(&self, from: NodeId, command: &str, flags: &str, block: Option<&[u8]>) -> Ask {
@@ -68,7 +77,7 @@ impl Keyed {
         head.extend_from_slice(b"\r\n");
         let block = block.map(<[u8]>::to_vec);
         let what = Retained::meta(self.key.clone(), head, block, OPAQUE.to_vec());
-        Ask { from, what }
+        self.ask(from, what)
     }
 
     fn text(&self, from: NodeId, class: Class, words: &str, block: Option<&[u8]>) -> Ask {
@@ -84,17 +93,14 @@ impl Keyed {
             Some(block) => Retained::store(class, key, head, block.to_vec()),
             None => Retained::line(class, key, head),
         };
-        Ask { from, what }
+        self.ask(from, what)
     }
 
     /// Asks for the item.
     pub(super) fn get(&self, from: NodeId) -> Ask {
         match self.token {
             Some(_) => self.meta(from, "mg", " f v", None),
-            None => Ask {
-                from,
-                what: Retained::get(self.key.clone(), GetCommand::Get, 0),
-            },
+            None => self.ask(from, Retained::get(self.key.clone(), GetCommand::Get, 0)),
         }
     }
 
@@ -102,10 +108,7 @@ impl Keyed {
     pub(super) fn gets(&self, from: NodeId) -> Ask {
         match self.token {
             Some(_) => self.meta(from, "mg", " f c v", None),
-            None => Ask {
-                from,
-                what: Retained::get(self.key.clone(), GetCommand::Gets, 0),
-            },
+            None => self.ask(from, Retained::get(self.key.clone(), GetCommand::Gets, 0)),
         }
     }
 

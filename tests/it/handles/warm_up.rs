@@ -337,3 +337,54 @@ fn a_lease_of_the_cold_cache_stores_what_the_warm_one_has() {
         ),
     ]);
 }
+
+/// What is copied has the key that it is asked for by, where pools keep the routing prefix.
+#[test]
+fn copies_keep_the_prefix_of_their_keys() {
+    let pool = |name| {
+        format!(
+            r#"{{"type": "PoolRoute", "pool": {{"name": "q{name}", "inherit": "p{name}", "keep_routing_prefix": true}}}}"#
+        )
+    };
+    let route = format!(
+        r#"{{"type": "WarmUpRoute", "cold": {}, "warm": {}, "enable_metaget": true}}"#,
+        pool(0),
+        pool(1)
+    );
+    let scene = Scene::mcrouter(&route, &[None; 2]);
+    let found = "VALUE /././k 7 1\r\nx\r\nEND\r\n";
+    scene.check_all(&[
+        (
+            "get /././k\r\n",
+            &[
+                (0, "get", MISS),
+                (1, "get", found),
+                (1, "mg", "HD t45 O0\r\n"),
+                (0, "add", "STORED\r\n"),
+            ],
+            found,
+            &[
+                (0, "get /././k\r\n"),
+                (1, "get /././k\r\n"),
+                (1, "mg /././k t O0\r\n"),
+                (0, "add /././k 7 45 1\r\nx\r\n"),
+            ],
+        ),
+        (
+            "lease-get /././k\r\n",
+            &[
+                (0, "lease-get", "LVALUE /././k 4711 0 0\r\n\r\nEND\r\n"),
+                (1, "get", found),
+                (1, "mg", "HD t45 O0\r\n"),
+                (0, "lease-set", "STORED\r\n"),
+            ],
+            found,
+            &[
+                (0, "lease-get /././k\r\n"),
+                (1, "get /././k\r\n"),
+                (1, "mg /././k t O0\r\n"),
+                (0, "lease-set /././k 4711 7 45 1\r\nx\r\n"),
+            ],
+        ),
+    ]);
+}
