@@ -220,6 +220,11 @@ fn settings(given: &mut Given) -> Result<Settings, String> {
     if settings.proxies == 0 {
         return Err("--num-proxies: at least one is needed".to_owned());
     }
+    for long in ["keepalive-interval", "keepalive-idle"] {
+        if given.int(long) <= 0 {
+            return Err(format!("--{long}: at least a second is needed"));
+        }
+    }
     settings.service_name = given.text("service-name").to_owned();
     let first = list(given.text("port")).next().unwrap_or("0").to_owned();
     settings.router_name = first;

@@ -240,7 +240,10 @@ fn what_has_no_effect_is_said_once_with_the_reason() {
             "--fibers-stack-size means nothing here: there are no fibers",
         ),
         (&["-b"], "--background means nothing here"),
-        (&["-K5"], "--keepalive-count has no effect yet"),
+        (
+            &["-K5"],
+            "--keepalive-count means nothing here: keepalive packets are sent",
+        ),
         (&["--max-conns=5"], "none is closed for another"),
         (&["-r", "1"], "1 is not possible; it is taken for 10"),
         (
@@ -278,6 +281,8 @@ fn what_it_would_be_wrong_to_start_without_is_refused() {
         ),
         (&["--use-thrift"], "--use-thrift is not supported yet"),
         (&["--num-proxies=0"], "at least one"),
+        (&["--keepalive-idle=0"], "at least a second"),
+        (&["-i", "-1"], "at least a second"),
         (&["--server-timeout=0"], "must not be 0"),
         (&["--server-timeout=900000"], "up to 10m"),
         (&["--big-value-split-threshold=5"], "from 1024"),
