@@ -168,7 +168,7 @@ fn a_server_that_was_never_there() {
     // One port that refuses, one that accepts and says nothing.
     let refusing = Port::reserve();
     let mute = Port::reserve();
-    let _listener = std::net::TcpListener::bind(mute.addr()).unwrap();
+    let _listener = mute.listen();
     for port in [&refusing, &mute] {
         let router = quick(Setup::new([port.addr()]))
             .pool("connect_timeout = \"200ms\"")

@@ -134,7 +134,7 @@ fn readiness_needs_a_server_and_health_does_not() {
     assert_eq!((status, why.as_str()), (503, "no server is in service\n"));
     assert_eq!(http::get(admin, "/healthz"), (200, "ok\n".to_owned()));
     // One that accepts and answers is enough.
-    let listener = TcpListener::bind(server.addr()).unwrap();
+    let listener = server.listen();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let mut line = [0; 9];

@@ -4,6 +4,7 @@
 //! the kernel gives it to one holder only and takes it back when that one dies. The numbers lie below the
 //! kernel's ephemeral range, so that no outgoing connection can sit on one while a server is down.
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -35,6 +36,24 @@ impl Port {
             }
         }
         panic!("no free TCP port between {FIRST} and {}", FIRST + COUNT);
+    }
+
+    /// Listens on it.
+    ///
+    /// A process that another test starts at this moment holds all sockets of this one until it becomes another program,
+    /// also the one that [`Port::reserve`] has tried the number with.
+    pub fn listen(&self) -> TcpListener {
+        let end = std::time::Instant::now() + super::PATIENCE;
+        loop {
+            match TcpListener::bind(self.addr()) {
+                Err(error)
+                    if error.kind() == ErrorKind::AddrInUse && std::time::Instant::now() < end =>
+                {
+                    std::thread::yield_now();
+                }
+                listener => return listener.unwrap(),
+            }
+        }
     }
 
     /// Its number.

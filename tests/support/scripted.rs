@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -94,7 +94,7 @@ impl Scripted {
     /// Starts one that follows `script`.
     pub fn start(script: impl FnMut(&Command) -> Vec<Act> + Send + 'static) -> Scripted {
         let port = Port::reserve();
-        let listener = TcpListener::bind(port.addr()).unwrap();
+        let listener = port.listen();
         let shared = Arc::new(Shared {
             script: Mutex::new(Box::new(script)),
             items: Mutex::default(),
