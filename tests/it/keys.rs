@@ -4,13 +4,10 @@
 //! whatever key a server has an item under, clients see their own in every reply of every command; broadcasts reach
 //! all, and nobody waits for those that are down.
 
-use std::process::Command;
-
 use crate::support::client::Client;
 use crate::support::eventually;
 use crate::support::memcached::Memcached;
-use crate::support::port::Port;
-use crate::support::router::{self, Ringroad};
+use crate::support::router::Ringroad;
 
 /// The pools a, b and c with a server each, and a router in front.
 struct Place {
@@ -27,12 +24,7 @@ impl Place {
             .zip(&servers)
             .map(|(name, server)| format!("[pools.{name}]\nservers = [\"{}\"]\n", server.addr()))
             .collect();
-        let (port, dir) = (Port::reserve(), tempfile::tempdir().unwrap());
-        let file = dir.path().join("ringroad.toml");
-        let listen = port.number();
-        let text = format!("listen = \"127.0.0.1:{listen}\"\nroute = {route}\n{pools}{c}\n");
-        std::fs::write(&file, text).unwrap();
-        let router = Ringroad::run(&file, port, dir);
+        let router = Ringroad::toml(&format!("route = {route}\n{pools}{c}\n"));
         Place { servers, router }
     }
 
@@ -45,13 +37,7 @@ impl Place {
             .map(|(name, server)| format!("\"{name}\": {{\"servers\": [\"{}\"]}}", server.addr()))
             .collect();
         let text = format!("{{\"pools\": {{{}}}, {routes}}}", pools.join(", "));
-        let (port, dir) = (Port::reserve(), tempfile::tempdir().unwrap());
-        let file = dir.path().join("config.json");
-        std::fs::write(&file, text).unwrap();
-        let mut command = Command::new(router::binary());
-        command.args(["mcrouter", "-p", &port.number().to_string()]);
-        command.arg("--config-file").arg(&file).args(flags);
-        let router = Ringroad::spawn(command, port, dir);
+        let router = Ringroad::mcrouter(&text, flags);
         Place { servers, router }
     }
 

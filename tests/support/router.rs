@@ -125,6 +125,26 @@ impl Ringroad {
         Ringroad::spawn(command, port, dir)
     }
 
+    /// Runs it with this TOML, which does not say where to listen.
+    pub fn toml(text: &str) -> Ringroad {
+        let (port, dir) = (Port::reserve(), tempfile::tempdir().unwrap());
+        let file = dir.path().join("ringroad.toml");
+        let listen = port.addr();
+        std::fs::write(&file, format!("listen = \"{listen}\"\n{text}")).unwrap();
+        Ringroad::run(&file, port, dir)
+    }
+
+    /// Runs `ringroad mcrouter` with this JSON and these flags.
+    pub fn mcrouter(json: &str, flags: &[&str]) -> Ringroad {
+        let (port, dir) = (Port::reserve(), tempfile::tempdir().unwrap());
+        let file = dir.path().join("config.json");
+        std::fs::write(&file, json).unwrap();
+        let mut command = Command::new(binary());
+        command.args(["mcrouter", "-p", &port.number().to_string()]);
+        command.arg("--config-file").arg(&file).args(flags);
+        Ringroad::spawn(command, port, dir)
+    }
+
     /// Runs any command line that serves; `port` is one it listens on.
     pub fn spawn(command: Command, port: Port, dir: tempfile::TempDir) -> Ringroad {
         let mut process = Process::start("ringroad", command).unwrap();

@@ -1,6 +1,57 @@
 //! The keys of failovers whose order follows from the host or from the key; see [`crate::config::orders`].
 
-use super::{Section, key};
+use super::{Key, Section, key};
+
+// What both say of failing over.
+
+const GET_ERRORS: Key = key(
+    "get_errors",
+    "list of failures",
+    "as in a selective-failover route",
+    "With which failures a get goes on.",
+);
+
+const UPDATE_ERRORS: Key = key(
+    "update_errors",
+    "list of failures",
+    "as in a selective-failover route",
+    "The same for commands that store a value.",
+);
+
+const DELETE_ERRORS: Key = key(
+    "delete_errors",
+    "list of failures",
+    "as in a selective-failover route",
+    "The same for deletions.",
+);
+
+const LIMIT_PER_MILLION: Key = key(
+    "limit_per_million",
+    "0 to 1000000",
+    "no limit",
+    "As in a selective-failover route.",
+);
+
+const LIMIT_BURST: Key = key(
+    "limit_burst",
+    "1 to 1000000000",
+    "`1000`",
+    "As in a selective-failover route.",
+);
+
+const FAILOVER_EXPTIME: Key = key(
+    "failover_exptime",
+    "duration in whole seconds, up to 30d",
+    "no bound",
+    "As in a selective-failover route.",
+);
+
+const FAILOVER_TAG: Key = key(
+    "failover_tag",
+    "true or false",
+    "false",
+    "As in a selective-failover route.",
+);
 
 /// The children of a host.
 pub const ROUTE_LATEST: Section = Section {
@@ -38,48 +89,13 @@ pub const ROUTE_LATEST: Section = Section {
             "all of these, in their order",
             "As in a selective-failover route.",
         ),
-        key(
-            "get_errors",
-            "list of failures",
-            "as in a selective-failover route",
-            "With which failures a get goes on.",
-        ),
-        key(
-            "update_errors",
-            "list of failures",
-            "as in a selective-failover route",
-            "The same for commands that store a value.",
-        ),
-        key(
-            "delete_errors",
-            "list of failures",
-            "as in a selective-failover route",
-            "The same for deletions.",
-        ),
-        key(
-            "limit_per_million",
-            "0 to 1000000",
-            "no limit",
-            "As in a selective-failover route.",
-        ),
-        key(
-            "limit_burst",
-            "1 to 1000000000",
-            "`1000`",
-            "As in a selective-failover route.",
-        ),
-        key(
-            "failover_exptime",
-            "duration in whole seconds, up to 30d",
-            "no bound",
-            "As in a selective-failover route.",
-        ),
-        key(
-            "failover_tag",
-            "true or false",
-            "false",
-            "As in a selective-failover route.",
-        ),
+        GET_ERRORS,
+        UPDATE_ERRORS,
+        DELETE_ERRORS,
+        LIMIT_PER_MILLION,
+        LIMIT_BURST,
+        FAILOVER_EXPTIME,
+        FAILOVER_TAG,
     ],
 };
 
@@ -148,47 +164,12 @@ pub const ROUTE_KEYED_FAILOVER: Section = Section {
             "all alike",
             "For `draws` from 0 to 1, one for each child; for `rendezvous` up to 1000, one for each but the first.",
         ),
-        key(
-            "get_errors",
-            "list of failures",
-            "as in a selective-failover route",
-            "With which failures a get goes on.",
-        ),
-        key(
-            "update_errors",
-            "list of failures",
-            "as in a selective-failover route",
-            "The same for commands that store a value.",
-        ),
-        key(
-            "delete_errors",
-            "list of failures",
-            "as in a selective-failover route",
-            "The same for deletions.",
-        ),
-        key(
-            "limit_per_million",
-            "0 to 1000000",
-            "no limit",
-            "As in a selective-failover route.",
-        ),
-        key(
-            "limit_burst",
-            "1 to 1000000000",
-            "`1000`",
-            "As in a selective-failover route.",
-        ),
-        key(
-            "failover_exptime",
-            "duration in whole seconds, up to 30d",
-            "no bound",
-            "As in a selective-failover route.",
-        ),
-        key(
-            "failover_tag",
-            "true or false",
-            "false",
-            "As in a selective-failover route.",
-        ),
+        GET_ERRORS,
+        UPDATE_ERRORS,
+        DELETE_ERRORS,
+        LIMIT_PER_MILLION,
+        LIMIT_BURST,
+        FAILOVER_EXPTIME,
+        FAILOVER_TAG,
     ],
 };

@@ -1,10 +1,7 @@
 //! In mcrouter's JSON: what its command line has a say in, and pools whose servers differ.
 
-use std::process::Command;
-
 use crate::support::eventually;
-use crate::support::port::Port;
-use crate::support::router::{self, Ringroad};
+use crate::support::router::Ringroad;
 use crate::support::scripted::{Act, Scripted};
 
 fn start(servers: &[Scripted], rest: &str, flags: &[&str]) -> Ringroad {
@@ -13,16 +10,7 @@ fn start(servers: &[Scripted], rest: &str, flags: &[&str]) -> Ringroad {
     let text = format!(
         "{{\"pools\": {{\"A\": {{\"servers\": {all:?}}}, \"B\": {{\"servers\": {rest_of:?}}}}}, \"route\": {rest}}}"
     );
-    let (port, dir) = (Port::reserve(), tempfile::tempdir().unwrap());
-    let file = dir.path().join("config.json");
-    std::fs::write(&file, text).unwrap();
-    let mut command = Command::new(router::binary());
-    command
-        .arg("mcrouter")
-        .arg("-p")
-        .arg(port.number().to_string());
-    command.arg("-f").arg(&file).args(flags);
-    Ringroad::spawn(command, port, dir)
+    Ringroad::mcrouter(&text, flags)
 }
 
 fn servers() -> Vec<Scripted> {

@@ -1,11 +1,8 @@
 //! Three pools of a scripted server each that answers sensibly, behind a route in TOML or in mcrouter's JSON; and every
 //! command.
 
-use std::process::Command;
-
 use crate::support::client::Client;
-use crate::support::port::Port;
-use crate::support::router::{self, Ringroad};
+use crate::support::router::Ringroad;
 use crate::support::scripted::{Act, Scripted};
 
 /// What each command is answered by the servers here.
@@ -52,13 +49,7 @@ impl Place {
             "{{\"pools\": {{{}}}, \"route\": {route}}}",
             pools.join(", ")
         );
-        let (port, dir) = (Port::reserve(), tempfile::tempdir().unwrap());
-        let file = dir.path().join("config.json");
-        std::fs::write(&file, text).unwrap();
-        let mut command = Command::new(router::binary());
-        command.args(["mcrouter", "-p", &port.number().to_string()]);
-        command.arg("--config-file").arg(&file).args(flags);
-        let router = Ringroad::spawn(command, port, dir);
+        let router = Ringroad::mcrouter(&text, flags);
         Place { servers, router }
     }
 
@@ -70,12 +61,7 @@ impl Place {
             .zip(&servers)
             .map(|(name, server)| format!("[pools.{name}]\nservers = [\"{}\"]\n", server.addr()))
             .collect();
-        let (port, dir) = (Port::reserve(), tempfile::tempdir().unwrap());
-        let file = dir.path().join("ringroad.toml");
-        let listen = port.number();
-        let text = format!("listen = \"127.0.0.1:{listen}\"\nroute = {route}\n{pools}");
-        std::fs::write(&file, text).unwrap();
-        let router = Ringroad::run(&file, port, dir);
+        let router = Ringroad::toml(&format!("route = {route}\n{pools}"));
         Place { servers, router }
     }
 
