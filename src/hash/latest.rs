@@ -5,17 +5,8 @@
 //! decimal. The last of those that are left takes the place of the one that was drawn.
 
 use super::ch3::{threshold, weighted_ch3};
+use super::city::mix;
 use super::spooky::spooky64;
-
-/// CityHash's mix of 128 bits to 64.
-pub(crate) fn mix(upper: u64, lower: u64) -> u64 {
-    const MUL: u64 = 0x9ddf_ea08_eb38_2d69;
-    let mut a = (lower ^ upper).wrapping_mul(MUL);
-    a ^= a >> 47;
-    let mut b = (upper ^ a).wrapping_mul(MUL);
-    b ^= b >> 47;
-    b.wrapping_mul(MUL)
-}
 
 /// Thomas Wang's mix of 64 bits.
 pub(crate) fn twang_mix(key: u64) -> u64 {

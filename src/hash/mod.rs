@@ -18,6 +18,7 @@
 mod buckets;
 mod build;
 mod ch3;
+mod city;
 mod digest;
 mod distribution;
 mod error;
@@ -42,6 +43,7 @@ mod properties;
 
 pub use buckets::{Buckets, MAX_BUCKETS};
 pub(crate) use ch3::{ch3, weighted};
+pub(crate) use city::mix;
 pub use distribution::{Distribution, WeightRule};
 pub use error::{PlacementError, UnknownName};
 pub use explain::Explanation;

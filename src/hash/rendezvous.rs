@@ -7,6 +7,7 @@
 
 use super::Node;
 use super::ch3::SEED;
+use super::city::mix;
 use super::murmur::{Murmur3, murmur64a};
 
 /// Seed of mcrouter's hash of a key.
@@ -20,16 +21,6 @@ pub(super) fn tag_hash(name: &str) -> u64 {
 /// The hash of a key.
 pub(super) fn key_hash(key: &[u8]) -> u64 {
     murmur64a(key, KEY_SEED)
-}
-
-/// Mixes the hashes of a node and a key (the 128-to-64-bit mix of CityHash).
-fn mix(tag: u64, key: u64) -> u64 {
-    const M: u64 = 0x9ddf_ea08_eb38_2d69;
-    let mut a = (key ^ tag).wrapping_mul(M);
-    a ^= a >> 47;
-    let mut b = (tag ^ a).wrapping_mul(M);
-    b ^= b >> 47;
-    b.wrapping_mul(M)
 }
 
 /// A node's score for a key, without weights.

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use serde_json::Value;
@@ -251,11 +250,7 @@ pub fn all(registry: &Registry, instance: &Instance) -> Vec<Figure> {
     requests(registry, &mut list);
     configuration(instance, &mut list);
     let counts = counts(registry);
-    let rates = instance
-        .window
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .rates(&counts);
+    let rates = instance.window().rates(&counts);
     counted(&counts, &rates, &mut list);
     list.figures
 }

@@ -94,7 +94,10 @@ fn name_of(path: &Path) -> String {
 /// The directory is not there or can't be written to.
 pub fn dump(root: &Path, instance: &Instance, files: &[FileRead]) -> io::Result<()> {
     if !root.is_dir() {
-        return Err(io::ErrorKind::NotFound.into());
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "there is no such directory",
+        ));
     }
     let dir = place(root, instance);
     fs::create_dir_all(&dir)?;

@@ -98,8 +98,7 @@ pub struct Instance {
     origin: Option<Origin>,
     state: Mutex<State>,
     log: OnceLock<LogHandle>,
-    /// What rates are computed from.
-    pub window: Mutex<Window>,
+    window: Mutex<Window>,
 }
 
 impl Instance {
@@ -121,6 +120,11 @@ impl Instance {
             log: OnceLock::new(),
             window: Mutex::default(),
         }
+    }
+
+    /// What rates are computed from.
+    pub(super) fn window(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::instance::Instance;
@@ -91,23 +91,24 @@ impl Complaint {
             Err(error) => {
                 if !std::mem::replace(&mut self.0, true) {
                     let dir = dir.display();
-                    tracing::warn!("{what} can't be written to {dir}: {error}");
+                    tracing::warn!(
+                        "{what} can't be written to {dir}: {error}; make the directory, or give the flag an empty value to do without"
+                    );
                 }
             }
         }
     }
 }
 
+/// Notes what the counts are now.
+fn count(instance: &Instance, registry: &Registry) {
+    let counts = figures::counts(registry);
+    instance.window().push(Instant::now(), counts);
+}
+
 /// Does all of this until it is dropped. The variables have been read once.
 pub async fn run(instance: Arc<Instance>, registry: Arc<Registry>, vars: vars::Reader) {
-    {
-        let counts = figures::counts(&registry);
-        let mut window = instance
-            .window
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        window.push(Instant::now(), counts);
-    }
+    count(&instance, &registry);
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut files = Files {
@@ -118,13 +119,7 @@ pub async fn run(instance: Arc<Instance>, registry: Arc<Registry>, vars: vars::R
         ticks.tick().await;
         let (instance, registry) = (Arc::clone(&instance), Arc::clone(&registry));
         let done = tokio::task::spawn_blocking(move || {
-            let counts = figures::counts(&registry);
-            let mut window = instance
-                .window
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            window.push(Instant::now(), counts);
-            drop(window);
+            count(&instance, &registry);
             files.look(&instance, &registry);
             files
         });

@@ -31,17 +31,7 @@ fn hash_v4(address: Ipv4Addr) -> u32 {
     let hashed = address.octets().iter().fold(0x811c_9dc5_u32, |hash, byte| {
         hash.wrapping_mul(0x0100_0193) ^ i32::from(*byte as i8) as u32
     });
-    mix(2, u64::from(hashed)) as u32
-}
-
-/// CityHash's mix of 128 bits to 64.
-fn mix(upper: u64, lower: u64) -> u64 {
-    const MUL: u64 = 0x9ddf_ea08_eb38_2d69;
-    let mut a = (lower ^ upper).wrapping_mul(MUL);
-    a ^= a >> 47;
-    let mut b = (upper ^ a).wrapping_mul(MUL);
-    b ^= b >> 47;
-    b.wrapping_mul(MUL)
+    crate::hash::mix(2, u64::from(hashed)) as u32
 }
 
 /// Whether an address is one of this host's; what is no address is not.
