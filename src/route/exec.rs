@@ -7,6 +7,8 @@
 //! What takes many requests (a value in parts) is not done here: the plan says that it is to be done, the
 //! caller does it, and how that ended is an outcome like any other.
 
+use smallvec::SmallVec;
+
 use super::tree::{Node, NodeId, Reason, Step, Tree};
 use crate::protocol::operation::Operation;
 
@@ -84,8 +86,8 @@ pub enum Lifetime {
     Set(u32),
 }
 
-/// Room for so many levels is made at once.
-const USUAL_DEPTH: usize = 4;
+/// Deeper routes than this cost a request an allocation.
+type Levels = SmallVec<[Level; 4]>;
 
 #[derive(Clone, Copy, Debug)]
 struct Level {
@@ -96,7 +98,7 @@ struct Level {
 /// A request's way through the nodes that decide on replies.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    levels: Vec<Level>,
+    levels: Levels,
     /// Whether there was ever a level of a node that puts values together.
     joined: bool,
     /// What the request does.
@@ -137,7 +139,7 @@ impl Plan {
 
     /// What is done where the plan is now to the time to live of what is stored, one after the other.
     pub fn lifetimes(&self, tree: &Tree) -> impl Iterator<Item = Lifetime> {
-        let levels = if self.retimed { &*self.levels } else { &[] };
+        let levels = if self.retimed { &self.levels[..] } else { &[] };
         let nodes = levels.iter().map(|level| tree.node(level.node));
         nodes.filter_map(|node| match node {
             Some(Node::Shorten { exptime, .. }) => Some(Lifetime::AtMost(*exptime)),
@@ -220,10 +222,6 @@ impl Plan {
                         (Node::Pool(_) | Node::Prefix { .. } | Node::Choose(_), _) => return None,
                     };
                     if stays {
-                        // Cheaper than to let it grow.
-                        if self.levels.capacity() == 0 {
-                            self.levels = Vec::with_capacity(USUAL_DEPTH);
-                        }
                         self.levels.push(Level { node, child: 0 });
                     }
                 }

@@ -76,10 +76,14 @@ pub(super) struct Slot {
 /// The last entry, while more keys can join it.
 #[derive(Debug)]
 struct OpenBatch {
+    command: (GetCommand, i32),
     request: (u32, u32),
-    exptime: i32,
-    line_start: usize,
-    pub(super) keys: u32,
+    /// Where its line begins in the bytes to be sent, and where that line will be among the keys.
+    line: (usize, u32),
+    /// How long the bytes to be sent may get with it.
+    max_out: usize,
+    /// How many more keys it takes.
+    room: u32,
 }
 
 /// A data block that is passed on while it arrives.
@@ -204,51 +208,75 @@ impl Conn {
         coalesce: bool,
         pool: &mut BufPool,
     ) -> bool {
-        let joined = self.join((command, exptime), key, to, coalesce, pool);
-        if !joined {
-            self.seal(pool);
-            let begins = self.written + self.out.len() as u64;
-            let out = self.out.back(pool);
-            let line_start = out.len();
-            out.extend_from_slice(command.name());
-            if command.touches() {
-                out.push(b' ');
-                out.extend_from_slice(itoa::Buffer::new().format(exptime).as_bytes());
-            }
-            out.push(b' ');
-            out.extend_from_slice(key);
-            self.entries.push_back(Entry {
-                shape: Shape::Get(command),
-                slots: 1,
-                asked: 1,
-                timing: Timing::new(
-                    match command.touches() {
-                        true => b"gat ",
-                        false => b"get ",
-                    },
-                    since,
-                ),
-                deadline,
-                tombstone: false,
-                tracked: false,
-                begins,
-            });
-            self.open = Some(OpenBatch {
-                request: (to.request, to.serial),
-                exptime,
-                line_start,
-                keys: 1,
-            });
+        if self.join((command, exptime), key, to, coalesce, pool) {
+            return false;
         }
-        let key = self.keys.push(key);
-        self.slots.push_back(Slot { to, key });
-        !joined
+        self.begin_line((command, exptime), key, to, (since, deadline), pool);
+        true
     }
 
-    #[inline]
-    fn join(
+    fn begin_line(
         &mut self,
         (command, exptime): (GetCommand, i32),
+        key: &[u8],
+        to: Ticket,
+        (since, deadline): (u64, u64),
+        pool: &mut BufPool,
+    ) {
+        self.seal(pool);
+        let begins = self.written + self.out.len() as u64;
+        let out = self.out.back(pool);
+        let max_line = match command.touches() {
+            true => MAX_TOUCH_BYTES,
+            false => MAX_BATCH_BYTES,
+        };
+        let line_start = out.len();
+        out.extend_from_slice(command.name());
+        if command.touches() {
+            out.push(b' ');
+            out.extend_from_slice(itoa::Buffer::new().format(exptime).as_bytes());
+        }
+        out.push(b' ');
+        let at = self.keys.end();
+        self.slots.push_back(Slot {
+            to,
+            key: KeyRef::within(at, out.len() - line_start, key.len()),
+        });
+        out.extend_from_slice(key);
+        self.entries.push_back(Entry {
+            shape: Shape::Get(command),
+            slots: 1,
+            asked: 1,
+            timing: Timing::new(
+                match command.touches() {
+                    true => b"gat ",
+                    false => b"get ",
+                },
+                since,
+            ),
+            deadline,
+            tombstone: false,
+            tracked: false,
+            begins,
+        });
+        self.open = Some(OpenBatch {
+            command: (command, exptime),
+            // What nobody waits for are many requests.
+            request: match to == Ticket::NOBODY {
+                true => (to.request, to.serial.wrapping_add(1)),
+                false => (to.request, to.serial),
+            },
+            line: (line_start, at),
+            max_out: line_start + max_line,
+            room: MAX_BATCH_KEYS - 1,
+        });
+    }
+
+    /// Adds a key of a retrieval to the last line, if that is still open for it. Returns whether it was.
+    #[inline]
+    pub fn join(
+        &mut self,
+        command: (GetCommand, i32),
         key: &[u8],
         to: Ticket,
         coalesce: bool,
@@ -257,25 +285,24 @@ impl Conn {
         let (Some(open), Some(entry)) = (&mut self.open, self.entries.back_mut()) else {
             return false;
         };
-        let same_request = open.request == (to.request, to.serial);
-        let max_bytes = if command.touches() {
-            MAX_TOUCH_BYTES
-        } else {
-            MAX_BATCH_BYTES
-        };
         let out = self.out.back(pool);
-        if entry.tombstone
-            || entry.shape != Shape::Get(command)
-            || !(same_request || (coalesce && !command.touches()))
-            || (command.touches() && open.exptime != exptime)
-            || open.keys >= MAX_BATCH_KEYS
-            || out.len() - open.line_start + key.len() > max_bytes
+        let same_request = open.request == (to.request, to.serial);
+        if open.room == 0
+            || open.command != command
+            || !(same_request || (coalesce && !command.0.touches()))
+            || out.len() + key.len() > open.max_out
         {
             return false;
         }
+        open.room -= 1;
+        out.reserve(key.len() + 1);
         out.push(b' ');
+        let (line_start, at) = open.line;
+        self.slots.push_back(Slot {
+            to,
+            key: KeyRef::within(at, out.len() - line_start, key.len()),
+        });
         out.extend_from_slice(key);
-        open.keys += 1;
         entry.slots += 1;
         entry.asked += 1;
         true
@@ -356,8 +383,11 @@ impl Conn {
 
     /// Ends the open batch; no more keys can join it. To be called before the bytes are written.
     pub fn seal(&mut self, pool: &mut BufPool) {
-        if self.open.take().is_some() {
-            self.out.push(b"\r\n", pool);
+        if let Some(open) = self.open.take() {
+            let out = self.out.back(pool);
+            // So the keys can be read until they have been answered.
+            self.keys.push(out.get(open.line.0..).unwrap_or_default());
+            out.extend_from_slice(b"\r\n");
         }
     }
 
@@ -410,6 +440,10 @@ impl Conn {
             }
             if is_due && !entry.tombstone {
                 entry.tombstone = true;
+                // It may be the open one; nothing joins what nobody waits for.
+                if let Some(open) = &mut self.open {
+                    open.room = 0;
+                }
                 due += 1;
                 late(entry.timing, entry.asked);
                 for waiting in self.slots.iter_mut().skip(slot).take(entry.slots as usize) {

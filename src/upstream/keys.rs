@@ -10,6 +10,16 @@ pub struct KeyRef {
 impl KeyRef {
     /// No bytes.
     pub const EMPTY: KeyRef = KeyRef { at: 0, len: 0 };
+
+    /// The key of so many bytes, `offset` bytes into a text that has been or will be pushed at `at`. It can be read once
+    /// that has been done.
+    #[inline]
+    pub fn within(at: u32, offset: usize, len: usize) -> KeyRef {
+        KeyRef {
+            at: at.wrapping_add(offset as u32),
+            len: len as u32,
+        }
+    }
 }
 
 /// Keys in the order asked; released in the same order.
@@ -27,10 +37,16 @@ pub struct KeyLog {
 const COMPACT: usize = 16 * 1024;
 
 impl KeyLog {
-    /// Appends a key.
+    /// Where the next key will be.
+    #[inline]
+    pub fn end(&self) -> u32 {
+        self.base.wrapping_add(self.bytes.len() as u32)
+    }
+
+    /// Appends a key, or a text that keys are part of; see [`KeyRef::within`].
     #[inline]
     pub fn push(&mut self, key: &[u8]) -> KeyRef {
-        let at = self.base.wrapping_add(self.bytes.len() as u32);
+        let at = self.end();
         self.bytes.extend_from_slice(key);
         KeyRef {
             at,

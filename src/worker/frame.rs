@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::buf::Lent;
 use super::core::Routing;
 use super::dialogue::Answer;
@@ -126,10 +128,13 @@ pub struct Deletion {
 /// A routing prefix, if there is one.
 pub(super) type Prefix = Option<Arc<[u8]>>;
 
+/// A key; short ones, which most are, need no memory of their own.
+pub(super) type Key = SmallVec<[u8; 40]>;
+
 /// A command kept so that it can be sent again.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Retained {
-    key: Vec<u8>,
+    key: Key,
     /// The routing prefix that has been taken off the key.
     prefix: Prefix,
     form: Form,
@@ -169,7 +174,7 @@ impl Retained {
             },
         };
         Retained {
-            key: key.to_vec(),
+            key: Key::from_slice(key),
             prefix: None,
             form,
         }
@@ -177,9 +182,9 @@ impl Retained {
 
     /// One key of a retrieval.
     #[inline]
-    pub(super) fn get(key: Vec<u8>, command: GetCommand, exptime: i32) -> Retained {
+    pub(super) fn get(key: impl Into<Key>, command: GetCommand, exptime: i32) -> Retained {
         Retained {
-            key,
+            key: key.into(),
             prefix: None,
             form: Form::Get(command, exptime),
         }
@@ -188,7 +193,7 @@ impl Retained {
     /// A command with a data block, which ends in `\r\n`.
     pub(super) fn store(class: Class, key: Vec<u8>, head: Vec<u8>, block: Vec<u8>) -> Retained {
         Retained {
-            key,
+            key: key.into(),
             prefix: None,
             form: Form::Command {
                 class,
@@ -202,7 +207,7 @@ impl Retained {
     /// A command without a data block.
     pub(super) fn line(class: Class, key: Vec<u8>, head: Vec<u8>) -> Retained {
         Retained {
-            key,
+            key: key.into(),
             prefix: None,
             form: Form::Command {
                 class,
@@ -220,7 +225,7 @@ impl Retained {
             _ => b"lease-get ",
         };
         Retained {
-            key,
+            key: key.into(),
             prefix: None,
             form: Form::Command {
                 class,
@@ -263,13 +268,13 @@ impl Retained {
 
     /// A meta command whose reply must carry the opaque `guard`, which is taken out of it.
     pub(super) fn meta(
-        key: Vec<u8>,
+        key: impl Into<Key>,
         head: Vec<u8>,
         block: Option<Vec<u8>>,
         guard: Vec<u8>,
     ) -> Retained {
         Retained {
-            key,
+            key: key.into(),
             prefix: None,
             form: Form::Command {
                 class: Class::Meta { own_opaque: true },
@@ -336,7 +341,7 @@ impl Retained {
     /// The same command for another key, without its routing prefix; `None` if no server takes that.
     pub(super) fn rekeyed(&self, key: Vec<u8>, prefix: Prefix) -> Option<Retained> {
         let form = match &self.form {
-            form if key == self.key => form.clone(),
+            form if key[..] == self.key[..] => form.clone(),
             Form::Get(command, exptime) => Form::Get(*command, *exptime),
             Form::Command {
                 class,
@@ -355,7 +360,11 @@ impl Retained {
                 }
             }
         };
-        Some(Retained { key, prefix, form })
+        Some(Retained {
+            key: key.into(),
+            prefix,
+            form,
+        })
     }
 
     /// The same command with this routing prefix taken off its key.

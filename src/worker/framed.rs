@@ -6,17 +6,17 @@ use super::big_value::{Joining, Storing, Terms, join, store};
 use super::core::{Core, Routing};
 use super::dialogues::{Missed, Parts};
 use super::dispatch::{Op, hides_errors, keeps_prefix, pick};
-use super::frame::{Deletion, Frame, Retained};
+use super::frame::{Deletion, Frame, Key, Retained};
 use super::many;
 use super::moving::{Fetching, Moved, fetch, update};
-use crate::config::Rule;
+use crate::config::{Rule, Shadow};
 use crate::protocol::error::ErrorKind;
 use crate::protocol::operation::Operation;
 use crate::protocol::request::Evicted;
 use crate::route::big_value::{Update, with_flags};
 use crate::route::exec::{Plan, Sort, Target};
 use crate::route::moved::MovedKeys;
-use crate::route::tree::{Node, NodeId};
+use crate::route::tree::{Node, NodeId, Step};
 use crate::upstream::conn::{Class, Ticket};
 
 /// Dialogues of a worker with which no more items are fetched from previous servers: then a miss is a miss.
@@ -26,6 +26,16 @@ impl Core {
     pub(super) fn send_framed(&mut self, node: NodeId, to: Ticket, key: &[u8], op: Op<'_>) {
         let routing = Arc::clone(&self.routing);
         let tree = &routing.snapshot.tree;
+        if let Some(Node::Many { rule, children, .. }) = tree.node(node)
+            && let Rule::Shadow(shadow) = &**rule
+        {
+            let mut others = children.iter().skip(1);
+            if others
+                .all(|other| matches!(tree.resolve_for(op.operation(), *other, key), Step::Pool(_)))
+            {
+                return self.send_with_copies(&routing, (shadow, children), to, key, op);
+            }
+        }
         let sort = op.sort(key, tree.splits());
         let mut plan = op.plan(self.now);
         let Some(target) = plan.start(tree, node, key, sort) else {
@@ -36,7 +46,9 @@ impl Core {
             Target::Own(node) if plan.is_over() => self.answer(node, &routing, to, key, &op),
             Target::Pool(pool) if !plan.has_joined() && !plan.is_retimed() => {
                 let retained = match op {
-                    Op::Get(command, exptime) => Retained::get(key.to_vec(), command, exptime),
+                    Op::Get(command, exptime) => {
+                        Retained::get(Key::from_slice(key), command, exptime)
+                    }
                     Op::Command { .. } => Retained::new(key, op),
                 };
                 let frame = Frame::new(routing, plan, to, sort, retained);
@@ -46,6 +58,36 @@ impl Core {
             _ => self.send_for_dialogue(target, routing, plan, to, sort, key, op),
         }
         self.run_later();
+    }
+
+    /// The first child answers. The others are mere pools and get a copy that nobody waits for, if there is time for
+    /// that; as many are under way as their servers' queues take.
+    fn send_with_copies(
+        &mut self,
+        routing: &Routing,
+        (shadow, children): (&Shadow, &[NodeId]),
+        to: Ticket,
+        key: &[u8],
+        op: Op<'_>,
+    ) {
+        let Some((first, others)) = children.split_first() else {
+            return self.fail(to, ErrorKind::NoServer);
+        };
+        if !self.overloaded && shadow.samples(self.random()) {
+            self.count_requests(others.len());
+            for other in others {
+                let step = routing.snapshot.tree.resolve_from(*other, key);
+                if let Step::Pool(pool) = step {
+                    self.send_to_pool(pool, Ticket::NOBODY, key, op);
+                }
+            }
+        }
+        let tree = &routing.snapshot.tree;
+        match tree.resolve_for(op.operation(), *first, key) {
+            Step::Pool(pool) => self.send_to_pool(pool, to, key, op),
+            Step::Decide(node) => self.send_framed(node, to, key, op),
+            Step::Nowhere => self.fail(to, ErrorKind::NoServer),
+        }
     }
 
     /// What is not sent to a pool as it came. What a dialogue answers, or may have to: a get below a node that puts values together, a value that is to be
