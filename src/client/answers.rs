@@ -210,32 +210,43 @@ impl Replies {
             return;
         };
         client.expect(bytes.len());
-        if client.head == to.request && request.emit == to.index {
+        request.pending = request.pending.saturating_sub(1);
+        client.keys = client.keys.saturating_sub(1);
+        let is_first = client.head == to.request;
+        if is_first && request.emit == to.index {
             if matches!(request.slot(to.index), Some(Slot::Direct)) {
                 // The client has the beginning of something else; nothing may follow that but its end.
                 client.broken = true;
             }
             client.out.push(bytes, &mut self.pool);
             request.emit += 1;
-        } else {
-            client.held += bytes.len();
-            if request.held.capacity() == 0 {
-                request.held = self.pool.take(bytes.len());
+            let waits = matches!(request.slot(request.emit), Some(Slot::Waiting));
+            let id = request.client;
+            if !waits || client.long.is_some() {
+                self.pump(id);
+            } else if !client.dirty {
+                client.dirty = true;
+                self.dirty.push(id);
             }
-            let at = request.held.len();
-            request.held.extend_from_slice(bytes);
-            if let Some(slot) = request.slot(to.index) {
-                let held = Slot::Held {
-                    at,
-                    len: bytes.len(),
-                };
-                if let Slot::Stream { mut bytes, .. } = std::mem::replace(slot, held) {
-                    client.held = client.held.saturating_sub(bytes.len());
-                    bytes.clear(&mut self.pool);
-                }
+            return;
+        }
+        let (at, len) = (request.held.len(), bytes.len());
+        client.held += len;
+        if request.held.capacity() == 0 {
+            request.held = self.pool.take(len);
+        }
+        request.held.extend_from_slice(bytes);
+        if let Some(slot) = request.slot(to.index) {
+            let held = Slot::Held { at, len };
+            if let Slot::Stream { mut bytes, .. } = std::mem::replace(slot, held) {
+                client.held = client.held.saturating_sub(bytes.len());
+                bytes.clear(&mut self.pool);
             }
         }
-        self.settled(to);
+        if is_first && client.long.is_some() {
+            let id = request.client;
+            self.pump(id);
+        }
     }
 
     /// A large reply begins.

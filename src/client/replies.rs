@@ -361,7 +361,7 @@ impl Replies {
     }
 
     /// Moves everything whose turn has come to the bytes to be sent.
-    fn pump(&mut self, client_id: u32) {
+    pub(super) fn pump(&mut self, client_id: u32) {
         let Some(client) = self.clients.get_mut(client_id as usize) else {
             return;
         };

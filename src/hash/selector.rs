@@ -77,9 +77,11 @@ impl Selector {
     /// allocated (keys of more than 250 bytes with a salt excepted).
     #[inline]
     pub fn select(&self, key: &[u8]) -> usize {
-        match self.is_plain {
-            true => self.owner(key),
-            false => self.owner(self.placed(key, &mut [0; 10])),
+        match &self.kind {
+            // What pools have unless they say otherwise.
+            Kind::Ring { ring, hash: None } if self.is_plain => ring.owner(xxh64(key, 0)) as usize,
+            _ if self.is_plain => self.owner(key),
+            _ => self.owner(self.placed(key, &mut [0; 10])),
         }
     }
 

@@ -25,10 +25,7 @@ pub struct Flags<'a> {
     pub opaque: Option<&'a [u8]>,
 }
 
-/// Words of `text`, which spaces separate, however many.
-pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|b| *b == b' ').filter(|word| !word.is_empty())
-}
+pub use super::scan::words;
 
 /// Reads the flags after the key (and, for `ms`, after the length).
 pub fn flags(text: &[u8]) -> Flags<'_> {

@@ -2,7 +2,7 @@
 //!
 //! [`request`] takes what clients send apart, [`response`] what servers send, [`meta`] the flags of the
 //! meta commands, [`number`] the numbers as memcached reads them, [`operation`] what a request does,
-//! [`exptime`] changes times to live; [`error`] is the one list of everything
+//! [`exptime`] changes times to live, [`scan`] finds where words end; [`error`] is the one list of everything
 //! that can go wrong, with its wire text, metric label and log name.
 //!
 //! The reference is memcached 1.6's behaviour. Where 1.6.18 and 1.6.45 differ, the newer is followed.
@@ -16,6 +16,7 @@ pub mod number;
 pub mod operation;
 pub mod request;
 pub mod response;
+pub mod scan;
 pub mod write;
 
 /// The longest key memcached accepts, in bytes (for base64 keys: of the encoded form).

@@ -180,6 +180,8 @@ pub enum Step {
 pub struct Tree {
     nodes: Vec<Node>,
     root: NodeId,
+    /// The pool of all keys, if there is one; for deletions it may be more than that.
+    only: Option<u32>,
     splits: bool,
     spools: bool,
 }
@@ -192,9 +194,14 @@ impl Tree {
             .iter()
             .any(|node| matches!(node, Node::BigValue { .. }));
         let spools = nodes.iter().any(|node| matches!(node, Node::Spool { .. }));
+        let only = match nodes.last() {
+            Some(Node::Pool(pool) | Node::Spool { pool, .. }) => Some(*pool),
+            _ => None,
+        };
         Tree {
             nodes,
             root,
+            only,
             splits,
             spools,
         }
@@ -241,7 +248,16 @@ impl Tree {
     /// Where a key goes.
     #[inline]
     pub fn resolve(&self, key: &[u8]) -> Step {
-        self.resolve_from(self.root, key)
+        match self.only {
+            Some(pool) => Step::Pool(pool),
+            None => self.resolve_from(self.root, key),
+        }
+    }
+
+    /// The pool where all keys go, if it is one for all; deletions apart.
+    #[inline]
+    pub fn only_pool(&self) -> Option<u32> {
+        self.only
     }
 
     /// Where a key goes from a node on.

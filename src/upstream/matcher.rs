@@ -72,12 +72,14 @@ impl Conn {
     }
 
     fn get_reply(&mut self, buf: &[u8], sink: &mut impl Sink) -> Result<usize, Broken> {
-        if let Some(used) = self.expected_value(buf, sink) {
-            return Ok(used);
-        }
-        if buf.starts_with(b"END\r\n") {
+        let values = self.expected_values(buf, sink);
+        let rest = buf.get(values..).unwrap_or_default();
+        if rest.starts_with(b"END\r\n") {
             self.end_of_get(sink);
-            return Ok(5);
+            return Ok(values + 5);
+        }
+        if values > 0 {
+            return Ok(values);
         }
         let Some((end, used)) = complete_line(buf)? else {
             return Ok(0);
@@ -130,38 +132,32 @@ impl Conn {
         Ok(used)
     }
 
-    /// The value of the key that is waited for next, if it is here as servers write it, without a cas id and small: it
-    /// is nearly all there is to read, and needs no search for words and line ends. All else takes the longer way.
+    /// The values of the keys that are waited for next, as far as they are here as servers write them, without a cas id
+    /// and small: they are nearly all there is to read, and need no search for words and line ends. All else takes the
+    /// longer way. Returns their length in bytes.
     #[inline(always)]
-    fn expected_value(&mut self, buf: &[u8], sink: &mut impl Sink) -> Option<usize> {
-        if self.entries.front()?.slots == 0 {
-            return None;
+    fn expected_values(&mut self, buf: &[u8], sink: &mut impl Sink) -> usize {
+        let Some(entry) = self.entries.front_mut() else {
+            return 0;
+        };
+        let mut rest = buf;
+        let mut found = 0;
+        let mut last = KeyRef::EMPTY;
+        for slot in self.slots.iter().take(entry.slots as usize) {
+            let Some(value) = expected_value(rest, self.keys.get(slot.key)) else {
+                break;
+            };
+            sink.reply(slot.to, ReplyKind::Value, value);
+            rest = rest.get(value.len()..).unwrap_or_default();
+            last = slot.key;
+            found += 1;
         }
-        let slot = self.slots.front()?;
-        let key = self.keys.get(slot.key);
-        let rest = buf.strip_prefix(b"VALUE ")?.strip_prefix(key)?;
-        let rest = rest.strip_prefix(b" ")?;
-        let flags = rest.iter().position(|b| !b.is_ascii_digit())?;
-        let rest = rest.get(flags..)?.strip_prefix(b" ")?;
-        let mut len = 0;
-        let mut digits = 0;
-        for byte in rest {
-            match byte {
-                b'0'..=b'9' if digits < 6 => len = len * 10 + usize::from(byte - b'0'),
-                b'\r' if digits > 0 => break,
-                _ => return None,
-            }
-            digits += 1;
+        if found > 0 {
+            entry.slots = entry.slots.saturating_sub(found as u32);
+            self.slots.drain(..found);
+            self.keys.release(last);
         }
-        let used = buf.len() - rest.len() + digits + 2;
-        let total = used + len + 2;
-        let bytes = buf.get(..total).filter(|_| total <= STREAM_ABOVE)?;
-        if !bytes.ends_with(b"\r\n") || bytes.get(used - 1) != Some(&b'\n') {
-            return None;
-        }
-        sink.reply(slot.to, ReplyKind::Value, bytes);
-        self.answered();
-        Some(total)
+        buf.len() - rest.len()
     }
 
     /// What has not been found is not there.
@@ -460,4 +456,32 @@ fn without_opaque(line: &[u8], opaque: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(word);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// The small value of this key that `buf` begins with, if it is all there.
+#[inline(always)]
+fn expected_value<'a>(buf: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    let rest = buf.strip_prefix(b"VALUE ")?.strip_prefix(key)?;
+    let rest = match rest {
+        [b' ', b'0'..=b'9', b' ', rest @ ..] => rest,
+        _ => {
+            let rest = rest.strip_prefix(b" ")?;
+            let flags = rest.iter().position(|b| !b.is_ascii_digit())?;
+            rest.get(flags..)?.strip_prefix(b" ")?
+        }
+    };
+    let mut len = 0;
+    let mut digits = 0;
+    for byte in rest {
+        match byte {
+            b'0'..=b'9' if digits < 6 => len = len * 10 + usize::from(byte - b'0'),
+            b'\r' if digits > 0 => break,
+            _ => return None,
+        }
+        digits += 1;
+    }
+    let used = buf.len() - rest.len() + digits + 2;
+    let total = used + len + 2;
+    let bytes = buf.get(..total).filter(|_| total <= STREAM_ABOVE)?;
+    (bytes.ends_with(b"\r\n") && bytes.get(used - 1) == Some(&b'\n')).then_some(bytes)
 }

@@ -459,7 +459,7 @@ impl Core {
                 }
                 Parsed::Request { len, request } => {
                     at += len;
-                    self.dispatch(id, request);
+                    self.dispatch(&routing, id, request);
                     if self.replies.client(id).is_some_and(|c| c.blocked) {
                         return at;
                     }

@@ -230,9 +230,43 @@ impl Core {
         }
     }
 
+    /// The connection of a destination that has one.
+    #[inline]
+    pub(super) fn only_connection(&self, id: u32) -> Option<u32> {
+        match self.destinations.get(id as usize)?.as_ref()?.conns[..] {
+            [conn] => Some(conn),
+            _ => None,
+        }
+    }
+
+    /// The connection of a destination that has one, if it can be used as it is for any key.
+    #[inline]
+    fn ready_connection(&self, id: u32) -> Option<u32> {
+        let destination = self.destinations.get(id as usize)?.as_ref()?;
+        let [conn] = destination.conns[..] else {
+            return None;
+        };
+        let up = self.conns.get(conn as usize)?;
+        let owed = destination.owed.as_ref();
+        let is_fine = up.is_ready()
+            && !destination.down
+            && up.conn.lines() < destination.spec.queue_requests
+            && up.conn.unsent() < destination.spec.queue_bytes
+            && !owed.is_some_and(|owed| owed.is_pending());
+        is_fine.then_some(conn)
+    }
+
     /// The connection to use for a key at a destination. None while the server is owed updates of the key.
     #[inline]
     pub(super) fn connection(&mut self, id: u32, key: &[u8]) -> Result<u32, ErrorKind> {
+        match self.ready_connection(id) {
+            Some(conn) => Ok(conn),
+            None => self.settled_connection(id, key),
+        }
+    }
+
+    /// As [`Core::connection`], looking closely.
+    fn settled_connection(&mut self, id: u32, key: &[u8]) -> Result<u32, ErrorKind> {
         let conn = self.any_connection(id, key)?;
         if let Some(Some(destination)) = self.destinations.get(id as usize)
             && let Some(owed) = &destination.owed
@@ -247,7 +281,6 @@ impl Core {
     }
 
     /// As [`Core::connection`], whatever is owed.
-    #[inline]
     pub(super) fn any_connection(&mut self, id: u32, key: &[u8]) -> Result<u32, ErrorKind> {
         let Some(Some(destination)) = self.destinations.get_mut(id as usize) else {
             return Err(ErrorKind::NoServer);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::core::{Core, Routing};
 use crate::client::replies::{LongGet, Mute, Shape};
+use crate::hash::Selector;
 use crate::protocol::error::ErrorKind;
-use crate::protocol::meta::{self, MAX_DECODED};
+use crate::protocol::meta::{self, MAX_DECODED, words};
 use crate::protocol::request::{
     Evicted, Get, GetCommand, Meta, MetaCommand, Refused, Request, Store, StoreCommand,
 };
@@ -37,9 +38,9 @@ pub(super) const fn mute(noreply: bool) -> Mute {
 }
 
 impl Core {
-    pub(super) fn dispatch(&mut self, id: u32, request: Request<'_>) {
+    pub(super) fn dispatch(&mut self, routing: &Routing, id: u32, request: Request<'_>) {
         match request {
-            Request::Get(get) => self.get(id, &get),
+            Request::Get(get) => self.get(routing, id, &get),
             Request::Store(store) => self.store(id, &store),
             Request::Delete { key, noreply } => {
                 self.stats.worker.cmd_delete.inc();
@@ -178,24 +179,23 @@ impl Core {
         }
     }
 
-    fn get(&mut self, id: u32, get: &Get<'_>) {
+    fn get(&mut self, routing: &Routing, id: u32, get: &Get<'_>) {
         match get.command {
             GetCommand::Get => self.stats.worker.cmd_get.add(get.count as u64),
             command => self.count_get(command, get.count as u64),
         }
-        let op = Op::Get(get.command, get.exptime);
+        let command = (get.command, get.exptime);
         if get.count == 1 {
             let to = self.replies.begin(id, Shape::Get, 1);
-            return self.send(to, get.keys, op);
+            return match Only::of(routing) {
+                Some(only) => self.get_in_pool(&only, to, get.keys, command),
+                None => self.send(to, get.keys, Op::Get(get.command, get.exptime)),
+            };
         }
         let max_bytes = self.routing.snapshot.settings.client_bytes;
         if get.count <= MIN_LONG || get.count <= self.replies.window(id, max_bytes) {
             let to = self.replies.begin(id, Shape::Get, get.count as u32);
-            for (index, key) in get.keys().enumerate() {
-                let index = index as u32;
-                self.send(Ticket { index, ..to }, key, op);
-            }
-            return;
+            return self.get_keys(routing, to, get.keys(), command);
         }
         let long = LongGet {
             command: (get.command, get.exptime),
@@ -205,6 +205,24 @@ impl Core {
         };
         self.replies.keep_long(id, Box::new(long));
         self.ask_more(id);
+    }
+
+    /// Asks for the keys of one get, whose slots begin at `to`.
+    fn get_keys<'a>(
+        &mut self,
+        routing: &Routing,
+        to: Ticket,
+        keys: impl Iterator<Item = &'a [u8]>,
+        command: (GetCommand, i32),
+    ) {
+        let only = Only::of(routing);
+        for (index, key) in (0..).zip(keys) {
+            let to = Ticket { index, ..to };
+            match &only {
+                Some(only) => self.get_in_pool(only, to, key, command),
+                None => self.send(to, key, Op::Get(command.0, command.1)),
+            }
+        }
     }
 
     /// Asks for the next part of a client's long get, if it has one and room for it.
@@ -218,16 +236,10 @@ impl Core {
                 Shape::GetPart
             };
             let to = self.replies.begin(id, shape, count as u32);
-            let (command, exptime) = long.command;
-            for index in 0..count as u32 {
-                let rest = long.text.get(long.at..).unwrap_or_default();
-                let spaces = rest.iter().take_while(|b| **b == b' ').count();
-                let rest = rest.get(spaces..).unwrap_or_default();
-                let len = memchr::memchr(b' ', rest).unwrap_or(rest.len());
-                let key = rest.get(..len).unwrap_or_default();
-                self.send(Ticket { index, ..to }, key, Op::Get(command, exptime));
-                long.at += spaces + len;
-            }
+            let mut keys = words(long.text.get(long.at..).unwrap_or_default());
+            let routing = Arc::clone(&self.routing);
+            self.get_keys(&routing, to, keys.by_ref().take(count), long.command);
+            long.at = long.text.len() - keys.rest().len();
             long.left -= count;
             if long.left > 0 {
                 self.replies.keep_long(id, long);
@@ -434,6 +446,24 @@ impl Core {
         self.fail_in(hides_errors(&self.routing, pool), to, failed);
     }
 
+    /// As [`Core::send_to_pool`], for a key of a retrieval. Nearly all of them go to a server that is up and not busy, and
+    /// are done with here.
+    #[inline]
+    fn get_in_pool(&mut self, only: &Only<'_>, to: Ticket, key: &[u8], get: (GetCommand, i32)) {
+        let destination = only.destinations.get(only.selector.select(key));
+        let conn = destination.and_then(|destination| self.only_connection(*destination));
+        if let Some(up) = conn.and_then(|conn| self.conns.get_mut(conn as usize))
+            && up.is_ready()
+            && up.conn.join(get, key, to, only.coalesce, &mut self.pool)
+        {
+            // All else has been seen to when its line was begun, in this turn.
+            self.stats.worker.upstream_requests.inc();
+            up.stats.requests.inc();
+            return;
+        }
+        self.send_to_pool(only.pool, to, key, Op::Get(get.0, get.1));
+    }
+
     #[inline]
     pub(super) fn enqueue(
         &mut self,
@@ -486,6 +516,28 @@ impl Core {
                 up.report_queue();
             }
         }
+    }
+}
+
+/// What there is to be known of the pool that all keys go to.
+struct Only<'a> {
+    pool: u32,
+    selector: &'a Selector,
+    destinations: &'a [u32],
+    coalesce: bool,
+}
+
+impl<'a> Only<'a> {
+    #[inline]
+    fn of(routing: &'a Routing) -> Option<Only<'a>> {
+        let pool = routing.snapshot.tree.only_pool()?;
+        let settings = routing.snapshot.pools.get(pool as usize)?;
+        Some(Only {
+            pool,
+            selector: settings.selector.as_ref()?,
+            destinations: routing.destinations.get(pool as usize)?,
+            coalesce: settings.coalesce,
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 //! Commands are told apart by their first word; each has a function that checks its words in memcached's
 //! order, because the order decides which error a line with several mistakes gets.
 
-use memchr::{memchr, memchr3, memchr3_iter};
+use memchr::{memchr, memchr3};
 
 use super::{
     CloseReason, Evicted, Get, GetCommand, Limits, MAX_UNFINISHED_LINE, Meta, MetaCommand, Parsed,
@@ -11,6 +11,7 @@ use super::{
 };
 use crate::protocol::error::ErrorKind;
 use crate::protocol::meta::{self, words};
+use crate::protocol::scan::blank;
 use crate::protocol::{MAX_KEY, number};
 
 /// The longest meta command line that is passed on, in bytes; keeps it within what every server reads at once.
@@ -128,33 +129,33 @@ fn plain_get(buf: &[u8]) -> Option<Parsed<'_>> {
 
 /// The same for several keys, with one space between any two.
 fn plain_multi_get(text: &[u8]) -> Option<Parsed<'_>> {
-    let mut start = 0;
-    for (count, end) in (1..).zip(memchr3_iter(b'\n', b' ', 0, text)) {
-        let is_last = match text.get(end)? {
-            b'\n' => true,
-            b' ' => false,
+    let mut rest = text;
+    let mut count = 0;
+    loop {
+        let len = blank(rest)?;
+        (1..=MAX_KEY).contains(&len).then_some(())?;
+        count += 1;
+        let (_, after) = rest.split_at_checked(len)?;
+        let line_end = match after {
+            [b' ', keys @ ..] => {
+                rest = keys;
+                continue;
+            }
+            [b'\n', ..] => 1,
+            [b'\r', b'\n', ..] => 2,
             _ => return None,
         };
-        let key = text.get(start..end)?;
-        let key = match is_last {
-            true => key.strip_suffix(b"\r").unwrap_or(key),
-            false => key,
-        };
-        (1..=MAX_KEY).contains(&key.len()).then_some(())?;
-        if is_last {
-            return Some(Parsed::Request {
-                len: end + 5,
-                request: Request::Get(Get {
-                    command: GetCommand::Get,
-                    exptime: 0,
-                    count,
-                    keys: text.get(..start + key.len())?,
-                }),
-            });
-        }
-        start = end + 1;
+        let len = text.len() - after.len();
+        return Some(Parsed::Request {
+            len: len + line_end + 4,
+            request: Request::Get(Get {
+                command: GetCommand::Get,
+                exptime: 0,
+                count,
+                keys: text.get(..len)?,
+            }),
+        });
     }
-    None
 }
 
 fn unfinished<'a>(buf: &[u8], limits: &Limits) -> Parsed<'a> {
