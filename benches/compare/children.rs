@@ -8,7 +8,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, ExitStatus};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -142,7 +142,7 @@ pub(crate) fn start(command: &mut Command) -> io::Result<u32> {
 pub(crate) fn run(command: &mut Command, limit: Duration) -> io::Result<(ExitStatus, Vec<u8>)> {
     command.stdout(std::process::Stdio::piped());
     let pid = start(command)?;
-    let stdout = with_child(pid, |child| child.stdout.take()).flatten();
+    let stdout = take_stdout(pid);
     let reader = std::thread::spawn(move || {
         let mut out = Vec::new();
         let read = stdout.map(|mut stdout| io::Read::read_to_end(&mut stdout, &mut out));
@@ -181,6 +181,11 @@ pub(crate) fn wait(pid: u32, limit: Duration) -> io::Result<ExitStatus> {
 /// The standard error of child `pid`, where it was piped and not taken yet.
 pub(crate) fn take_stderr(pid: u32) -> Option<ChildStderr> {
     with_child(pid, |child| child.stderr.take())?
+}
+
+/// The standard output of child `pid`, where it was piped and not taken yet.
+pub(crate) fn take_stdout(pid: u32) -> Option<ChildStdout> {
+    with_child(pid, |child| child.stdout.take())?
 }
 
 /// How child `pid` ended, if it has.

@@ -1,4 +1,4 @@
-//! What is compared: routers in front of three memcached, and one memcached by itself.
+//! What is compared: routers in front of three memcached, a bare multiplexer, and one memcached by itself.
 //!
 //! All routers share the same three servers. Each places keys by its own hash, so each is filled
 //! through itself and finds its keys where it put them; no run flushes anything. That is fair, since
@@ -12,6 +12,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use crate::children;
+use crate::configs::{self, Variant};
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -25,8 +26,12 @@ pub(crate) enum Kind {
     Ringroad(Option<PathBuf>),
     /// twemproxy.
     Nutcracker(Option<PathBuf>),
+    /// The floor: the bare multiplexer that this program contains.
+    Mux,
     /// No router: the first memcached.
     Direct,
+    /// ringroad with other routes: not for users to name, workloads ask for it.
+    Variant(Option<PathBuf>, Variant),
 }
 
 impl FromStr for Kind {
@@ -40,9 +45,10 @@ impl FromStr for Kind {
         match (name, path) {
             ("ringroad", path) => Ok(Self::Ringroad(path)),
             ("nutcracker", path) => Ok(Self::Nutcracker(path)),
+            ("mux", None) => Ok(Self::Mux),
             ("direct", None) => Ok(Self::Direct),
             _ => Err(format!(
-                "{text:?} is no endpoint; known are ringroad[=PATH], nutcracker[=PATH] and direct"
+                "{text:?} is no endpoint; known are ringroad[=PATH], nutcracker[=PATH], mux and direct"
             )),
         }
     }
@@ -54,12 +60,14 @@ impl Kind {
         match self {
             Self::Ringroad(_) => "ringroad",
             Self::Nutcracker(_) => "nutcracker",
+            Self::Mux => "mux",
             Self::Direct => "direct",
+            Self::Variant(_, variant) => variant.name(),
         }
     }
 }
 
-/// The three memcached.
+/// Three memcached.
 #[derive(Debug)]
 pub(crate) struct Servers {
     /// Where they listen, on loopback.
@@ -69,19 +77,21 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Starts them.
+    /// Starts them; `name` is the log files'. `program` is memcached, by default the one in `PATH`.
     ///
     /// # Errors
     /// When memcached is not installed or does not come up.
-    pub(crate) fn start(directory: &Path) -> Result<Self> {
-        let program = children::find_program("memcached")
+    pub(crate) fn start(program: Option<&Path>, name: &str, directory: &Path) -> Result<Self> {
+        let program = program
+            .map(Path::to_owned)
+            .or_else(|| children::find_program("memcached"))
             .ok_or("memcached is not installed; it is what the routers route to")?;
         let mut servers = Self {
             ports: Vec::new(),
             pids: Vec::new(),
         };
         for number in 0..3 {
-            let (port, pid) = start(&format!("memcached-{number}"), directory, |port| {
+            let (port, pid) = start(&format!("{name}-{number}"), directory, |port| {
                 let mut command = children::command(&program);
                 command
                     .args(["-t", "1", "-m", "1024", "-c", "16384", "-U", "0"])
@@ -111,7 +121,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Starts an endpoint in front of `servers`.
+    /// Starts an endpoint in front of `servers`; a variant of ringroad has `others` as its second pool.
     ///
     /// # Errors
     /// When its program is missing, or does not come up; with the end of its log.
@@ -119,8 +129,21 @@ impl Endpoint {
         kind: &Kind,
         name: &str,
         servers: &Servers,
+        others: Option<&Servers>,
         directory: &Path,
     ) -> Result<Self> {
+        let ringroad = |path: &Option<PathBuf>, text: &dyn Fn(u16) -> String| {
+            let program = path
+                .clone()
+                .unwrap_or_else(|| env!("CARGO_BIN_EXE_ringroad").into());
+            start(name, directory, |port| {
+                let config = directory.join(format!("{name}.toml"));
+                write(&config, &text(port))?;
+                let mut command = children::command(&program);
+                command.args(["run", "--config"]).arg(config);
+                Ok(command)
+            })
+        };
         let (port, pid) = match kind {
             Kind::Direct => servers
                 .ports
@@ -128,18 +151,26 @@ impl Endpoint {
                 .copied()
                 .zip(servers.pids.first().copied())
                 .ok_or("no memcached")?,
-            Kind::Ringroad(path) => {
-                let program = path
-                    .clone()
-                    .unwrap_or_else(|| env!("CARGO_BIN_EXE_ringroad").into());
-                start(name, directory, |port| {
-                    let config = directory.join(format!("{name}.toml"));
-                    write(&config, &ringroad_config(port, servers))?;
-                    let mut command = children::command(&program);
-                    command.args(["run", "--config"]).arg(config);
-                    Ok(command)
+            Kind::Ringroad(path) => ringroad(path, &|port| configs::ringroad(port, servers))?,
+            Kind::Variant(path, variant) => {
+                let others = others.ok_or("no servers for the second pool")?;
+                ringroad(path, &|port| {
+                    configs::variant(*variant, port, servers, others)
                 })?
             }
+            Kind::Mux => start(name, directory, |port| {
+                let program = std::env::current_exe().map_err(|error| error.to_string())?;
+                let list: Vec<_> = servers
+                    .ports
+                    .iter()
+                    .map(|port| format!("127.0.0.1:{port}"))
+                    .collect();
+                let mut command = children::command(program);
+                command
+                    .args(["mux", "--listen", &format!("127.0.0.1:{port}")])
+                    .args(["--servers", &list.join(",")]);
+                Ok(command)
+            })?,
             Kind::Nutcracker(path) => {
                 let program = path
                     .clone()
@@ -147,7 +178,7 @@ impl Endpoint {
                     .ok_or("nutcracker is not installed (Debian package: nutcracker)")?;
                 start(name, directory, |port| {
                     let config = directory.join(format!("{name}.yml"));
-                    write(&config, &nutcracker_config(port, servers))?;
+                    write(&config, &configs::nutcracker(port, servers))?;
                     let mut command = children::command(&program);
                     command
                         .arg("--conf-file")
@@ -176,33 +207,6 @@ impl Endpoint {
     pub(crate) fn is_router(&self) -> bool {
         self.kind != Kind::Direct
     }
-}
-
-fn ringroad_config(port: u16, servers: &Servers) -> String {
-    let list: Vec<_> = servers
-        .ports
-        .iter()
-        .map(|port| format!("\"127.0.0.1:{port}\""))
-        .collect();
-    format!(
-        "listen = [\"127.0.0.1:{port}\"]\nworkers = 1\n\n[pools.cache]\nservers = [{}]\n",
-        list.join(", ")
-    )
-}
-
-/// twemproxy at its best: one connection per server, made beforehand, no ejection, the same time-out (and
-/// no logging of requests, see where it is started).
-fn nutcracker_config(port: u16, servers: &Servers) -> String {
-    let list: String = servers
-        .ports
-        .iter()
-        .map(|port| format!("    - 127.0.0.1:{port}:1\n"))
-        .collect();
-    format!(
-        "bench:\n  listen: 127.0.0.1:{port}\n  hash: fnv1a_64\n  distribution: ketama\n  \
-         server_connections: 1\n  preconnect: true\n  auto_eject_hosts: false\n  timeout: 1000\n  \
-         backlog: 4096\n  servers:\n{list}"
-    )
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -1,50 +1,70 @@
-//! The side-by-side comparison: ringroad, twemproxy, and a memcached without any router.
+//! The side-by-side comparison: ringroad, twemproxy, the floor, and a memcached without any router.
 //!
 //! `cargo bench --bench compare -- [options]` starts three real memcached, the routers in front of
 //! them, and the load generator (`ringroad bench`) as a process of its own; puts all of them on one
 //! core; runs every workload in turns, round by round; and prints medians and ratios. What the columns
 //! mean and how to read them: `src/docs/benchmarks.md`.
 //!
-//! - `endpoints`: what is compared. `workloads`: under which load. `regime`: under which conditions.
-//! - `probes`, `syscalls`: the single measurements. `results`: medians and tables. `goals`: what must be reached.
+//! - `endpoints`, `configs`: what is compared. `mux`: the floor. `workloads`: under which load. `regime`: under
+//!   which conditions.
+//! - `run`: the turns. `probes`, `syscalls`, `memory`, `idle`: the single measurements.
+//! - `results`: medians. `text`, `plots`: how they are shown. `targets`: what must be reached.
 //! - `children`: every process started here ends with this program.
 
 mod children;
+mod configs;
 mod endpoints;
-mod goals;
+mod idle;
+mod memory;
+mod mux;
+mod plots;
 mod probes;
 mod regime;
 mod results;
+mod run;
 mod syscalls;
+mod targets;
+mod text;
 mod workloads;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 
+use configs::Variant;
 use endpoints::{Endpoint, Kind, Servers};
-use goals::Goals;
 use regime::Regime;
-use results::{MemoryRow, Results, Row, Sample, Table};
+use results::Results;
+use run::Bench;
 use syscalls::Counter;
-use workloads::{KeySet, Workload};
+use targets::{MEMORY, Targets};
+use workloads::{Field, Workload};
 
-/// Compare ringroad with twemproxy and with memcached itself
+/// Compare ringroad with twemproxy, with a bare multiplexer, and with memcached itself
 ///
 /// Needs memcached and util-linux (taskset, chrt); nutcracker, perf or strace, and ss (iproute2) add
 /// their columns where they are installed. Root, or an rtprio limit, allows SCHED_FIFO, without which figures
 /// repeat less well.
 #[derive(Debug, Parser)]
-#[command(name = "compare", bin_name = "cargo bench --bench compare --")]
+#[command(
+    name = "compare",
+    bin_name = "cargo bench --bench compare --",
+    args_conflicts_with_subcommands = true
+)]
 struct Options {
-    /// What to compare, in this order: ringroad[=PATH], nutcracker[=PATH], direct. Ratios are the first
-    /// router's to the second's
+    /// What this program is when it starts itself
+    #[command(subcommand)]
+    part: Option<Part>,
+
+    /// What to compare, in this order: ringroad[=PATH], nutcracker[=PATH], mux, direct. Ratios are the
+    /// first one's to each of the others
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     endpoints: Vec<Kind>,
 
-    /// Only these workloads (and "memory"), by name
+    /// Only these workloads (and "memory"), by name; W5 is W5a and W5b
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     only: Vec<String>,
 
@@ -64,11 +84,19 @@ struct Options {
     #[arg(long, value_name = "N", default_value = "10000")]
     idle: usize,
 
+    /// The memcached to route to, instead of the one in PATH
+    #[arg(long, value_name = "PATH")]
+    memcached: Option<PathBuf>,
+
+    /// Write a picture of each workload's result to this directory
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+
     /// Do not count system calls (with perf or strace, in runs of their own)
     #[arg(long)]
     no_syscalls: bool,
 
-    /// Judge the result against the project's goals, or against those in this TOML file
+    /// Judge the result by the project's targets, or by those in this TOML file
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     targets: Option<Option<PathBuf>>,
 
@@ -85,13 +113,36 @@ struct Options {
     bench: bool,
 }
 
+/// The parts that are processes of their own.
+#[derive(Debug, clap::Subcommand)]
+enum Part {
+    /// The floor
+    #[command(hide = true)]
+    Mux(mux::Options),
+    /// Clients that say nothing
+    #[command(hide = true)]
+    Idle(idle::Options),
+}
+
 impl Options {
     fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == name)
     }
 
+    fn wants_workload(&self, workload: &Workload) -> bool {
+        if self.only.is_empty() {
+            !workload.extra
+        } else {
+            self.only.iter().any(|name| workload.is_called(name))
+        }
+    }
+
+    fn workloads(&self) -> impl Iterator<Item = &'static Workload> {
+        workloads::ALL.iter().filter(|w| self.wants_workload(w))
+    }
+
     fn seconds(&self) -> f64 {
-        if self.smoke { 0.3 } else { self.seconds }
+        if self.smoke { 0.15 } else { self.seconds }
     }
 
     fn rounds(&self) -> usize {
@@ -105,7 +156,13 @@ fn main() -> ExitCode {
         println!("nothing is compared without options; use: cargo bench --bench compare");
         return ExitCode::SUCCESS;
     }
-    match compare(&Options::parse()) {
+    let options = Options::parse();
+    let done = match &options.part {
+        Some(Part::Mux(options)) => mux::run(options).map(|()| true),
+        Some(Part::Idle(options)) => idle::run(options).map(|()| true),
+        None => compare(&options),
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(_) if children::interrupted() => ExitCode::from(130),
@@ -116,111 +173,132 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the whole comparison; `false` when something went wrong in it or a goal was missed.
+/// Runs the whole comparison; `false` when something went wrong in it or a target was missed.
 fn compare(options: &Options) -> Result<bool, String> {
     if !cfg!(target_os = "linux") {
         return Err("the comparison needs Linux: it reads CPU times from /proc".into());
     }
-    check_names(options)?;
-    let goals = match &options.targets {
+    check(options)?;
+    let targets = match &options.targets {
         None => None,
-        Some(None) => Some(Goals::default()),
-        Some(Some(path)) => Some(Goals::read(path)?),
+        Some(path) => Some(Targets::read(path.as_deref())?),
     };
+    let began = Instant::now();
     let (_guard, directory) =
         children::Guard::new().map_err(|error| format!("cannot begin: {error}"))?;
     let mut regime = Regime::find(options.core)?;
     // The children inherit it. Each client connection is one file on either side.
-    let files = regime::raise_open_files(options.idle as u64 + 1000);
-    let servers = Servers::start(&directory)?;
+    let files = regime::raise_open_files(options.idle.max(10_000) as u64 + 1000);
+    let memcached = options.memcached.as_deref();
+    let servers = Servers::start(memcached, "memcached", &directory)?;
     let endpoints = start_all(options, &servers, &directory, &mut regime.notes)?;
-    for pid in endpoints
-        .iter()
-        .map(|e| e.pid)
-        .chain(servers.pids.iter().copied())
-    {
-        regime.apply(pid)?;
-    }
-    let counter = match Counter::find(&directory) {
-        _ if options.no_syscalls => None,
-        None => {
-            regime.notes.push(
-                "neither perf nor strace works here: system calls are not counted".to_owned(),
-            );
-            None
-        }
-        Some(Counter::Strace) => {
-            regime.notes.push(
-                "system calls are counted under strace, which makes for up to a tenth more"
-                    .to_owned(),
-            );
-            Some(Counter::Strace)
-        }
-        perf => perf,
+    let wanted = wanted_variants(options);
+    let others = if wanted.is_empty() {
+        None
+    } else {
+        Some(Servers::start(memcached, "second", &directory)?)
     };
-    let mut routers = endpoints.iter().filter(|endpoint| endpoint.is_router());
+    let variants = start_variants(&wanted, &endpoints, &servers, others.as_ref(), &directory)?;
+    let running = endpoints.iter().chain(variants.iter().map(|(_, e)| e));
+    let second = others.iter().flat_map(|others| &others.pids);
+    for pid in running.map(|e| &e.pid).chain(&servers.pids).chain(second) {
+        regime.apply(*pid)?;
+    }
+    let counter = find_counter(options, &directory, &mut regime.notes);
     let mut results = Results {
-        ratio_of: routers
-            .next()
-            .zip(routers.next())
-            .map(|(subject, rival)| (subject.name.clone(), rival.name.clone())),
+        time: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| time.as_secs()),
+        machine: regime::processor(),
         core: regime.core,
         policy: regime.policy.to_string(),
         notes: regime.notes.clone(),
         rounds: options.rounds(),
+        seconds: options.seconds(),
         ..Results::default()
     };
-    say(options, &header(&results))?;
+    say(options, &text::header(&results))?;
     let bench = Bench {
         options,
         regime,
         servers,
+        others,
         endpoints,
+        variants,
         counter,
         directory,
+        files,
+        began,
     };
     bench.fill()?;
-    for workload in workloads::ALL.iter().filter(|w| options.wants(w.name)) {
+    for workload in options.workloads() {
         let table = bench.workload(workload)?;
-        say(options, &results::table_text(&results, &table))?;
+        say(options, &text::table(&table))?;
         results.tables.push(table);
     }
-    if options.wants("memory") {
-        results.memory = bench.memory(files)?;
-        say(options, &results::memory_text(&results.memory))?;
+    if options.wants(MEMORY) {
+        results.memory = bench.memory()?;
+        say(options, &text::memory(&results.memory))?;
     }
-    if let Some(goals) = goals {
-        results.goals = goals.judge(&results, |name| options.wants(name));
-        say(options, &format!("\n{}", goals::text(&results.goals)))?;
+    if let Some(targets) = targets {
+        let ran = |name: &str| {
+            let mut workloads = options.workloads();
+            workloads.any(|w| w.name == name) || (name == MEMORY && options.wants(MEMORY))
+        };
+        results.targets = targets.judge(&results, ran);
+        say(options, &text::targets(&results.targets))?;
+    }
+    if let Some(directory) = &options.plots {
+        plots::write(&results, directory)?;
     }
     if options.json {
         let json = serde_json::to_string_pretty(&results).map_err(|error| error.to_string())?;
         print(&(json + "\n"))?;
     }
     let clean = results.tables.iter().all(|table| table.problems.is_empty());
-    Ok(clean && results.goals.iter().all(|goal| goal.reached))
+    let reached = |verdict: &targets::Verdict| verdict.reached != Some(false);
+    Ok(clean && results.targets.iter().all(reached))
 }
 
-fn check_names(options: &Options) -> Result<(), String> {
-    let mut known: Vec<_> = workloads::ALL
-        .iter()
-        .map(|workload| workload.name)
-        .collect();
-    known.push("memory");
-    match options
-        .only
-        .iter()
-        .find(|name| !known.contains(&name.as_str()))
-    {
-        Some(name) => Err(format!(
+fn check(options: &Options) -> Result<(), String> {
+    let known = |name: &str| {
+        name == MEMORY
+            || workloads::ALL
+                .iter()
+                .any(|workload| workload.is_called(name))
+    };
+    if let Some(name) = options.only.iter().find(|name| !known(name)) {
+        let mut names: Vec<_> = workloads::ALL
+            .iter()
+            .map(|workload| workload.name)
+            .collect();
+        names.push(MEMORY);
+        return Err(format!(
             "{name:?} is no workload; known are {}",
-            known.join(" ")
-        )),
-        None if !(0.01..=120.0).contains(&options.seconds) => {
-            Err("--seconds must be between 0.01 and 120".into())
-        }
-        None => Ok(()),
+            names.join(" ")
+        ));
     }
+    if (0.01..=120.0).contains(&options.seconds) {
+        Ok(())
+    } else {
+        Err("--seconds must be between 0.01 and 120".into())
+    }
+}
+
+fn find_counter(options: &Options, directory: &Path, notes: &mut Vec<String>) -> Option<Counter> {
+    if options.no_syscalls {
+        return None;
+    }
+    let counter = Counter::find(directory);
+    match counter {
+        None => notes
+            .push("neither perf nor strace works here: system calls are not counted".to_owned()),
+        Some(Counter::Strace) => notes.push(
+            "system calls are counted under strace, which makes for up to a tenth more".to_owned(),
+        ),
+        Some(Counter::Perf) => {}
+    }
+    counter
 }
 
 /// Starts what is to be compared. By default that includes nutcracker only where it is installed.
@@ -232,10 +310,15 @@ fn start_all(
 ) -> Result<Vec<Endpoint>, String> {
     let mut kinds = options.endpoints.clone();
     if kinds.is_empty() {
-        kinds = vec![Kind::Ringroad(None), Kind::Nutcracker(None), Kind::Direct];
+        kinds = vec![
+            Kind::Ringroad(None),
+            Kind::Nutcracker(None),
+            Kind::Mux,
+            Kind::Direct,
+        ];
         if !children::has_program("nutcracker") {
             kinds.retain(|kind| !matches!(kind, Kind::Nutcracker(_)));
-            notes.push("nutcracker is not installed: no ratios".to_owned());
+            notes.push("nutcracker is not installed: nothing is compared with it".to_owned());
         }
     }
     let mut endpoints: Vec<Endpoint> = Vec::new();
@@ -245,20 +328,37 @@ fn start_all(
             0 => kind.name().to_owned(),
             n => format!("{}-{}", kind.name(), n + 1),
         };
-        endpoints.push(Endpoint::start(kind, &name, servers, directory)?);
+        endpoints.push(Endpoint::start(kind, &name, servers, None, directory)?);
     }
     Ok(endpoints)
 }
 
-fn header(results: &Results) -> String {
-    let mut text = format!(
-        "All on core {} under {}; medians of {} rounds in turns; µs per request\n",
-        results.core, results.policy, results.rounds
-    );
-    for note in &results.notes {
-        text += &format!("Note: {note}\n");
-    }
-    text
+/// The variants of ringroad that the wanted workloads need.
+fn wanted_variants(options: &Options) -> Vec<Variant> {
+    let variant = |workload: &Workload| match workload.field {
+        Field::Variant(variant) => Some(variant),
+        _ => None,
+    };
+    options.workloads().filter_map(variant).collect()
+}
+
+fn start_variants(
+    wanted: &[Variant],
+    endpoints: &[Endpoint],
+    servers: &Servers,
+    others: Option<&Servers>,
+    directory: &Path,
+) -> Result<Vec<(Variant, Endpoint)>, String> {
+    let program = endpoints.iter().find_map(|endpoint| match &endpoint.kind {
+        Kind::Ringroad(path) => Some(path.clone()),
+        _ => None,
+    });
+    let start = |variant: &Variant| {
+        let kind = Kind::Variant(program.clone().flatten(), *variant);
+        let endpoint = Endpoint::start(&kind, variant.name(), servers, others, directory)?;
+        Ok((*variant, endpoint))
+    };
+    wanted.iter().map(start).collect()
 }
 
 /// Prints what is for people only.
@@ -271,121 +371,4 @@ fn print(text: &str) -> Result<(), String> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(|error| format!("cannot print the result: {error}"))
-}
-
-/// Everything that runs.
-struct Bench<'a> {
-    options: &'a Options,
-    regime: Regime,
-    servers: Servers,
-    endpoints: Vec<Endpoint>,
-    counter: Option<Counter>,
-    directory: PathBuf,
-}
-
-impl Bench<'_> {
-    /// Stores every key that will be read, through every endpoint.
-    fn fill(&self) -> Result<(), String> {
-        let used = |keys: KeySet| {
-            let mut workloads = workloads::ALL.iter();
-            workloads.any(|w| w.keys == keys && self.options.wants(w.name))
-        };
-        for keys in KeySet::ALL.into_iter().filter(|keys| used(*keys)) {
-            for endpoint in &self.endpoints {
-                let options = ["--prefill", "-c", "4", "-n", "1"];
-                let report = probes::generate(&self.regime, endpoint, keys, &options, &[])?;
-                let stored = report.prefill.as_ref();
-                if stored.is_none_or(|prefill| prefill.stored < prefill.keys) {
-                    return Err(format!(
-                        "{} did not store all keys: {stored:?}",
-                        endpoint.name
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn workload(&self, workload: &Workload) -> Result<Table, String> {
-        let seconds = self.options.seconds();
-        let duration = format!("{seconds}s");
-        let warm_up = format!("{}s", (seconds / 5.0).min(0.5));
-        let mut options = workload.options.to_vec();
-        options.extend(["--duration", &duration, "--warm-up", &warm_up]);
-        let mut problems = Vec::new();
-        let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); self.endpoints.len()];
-        for round in 1..=self.options.rounds() {
-            let mut line = format!("{} round {round}:", workload.name);
-            for (endpoint, samples) in self.endpoints.iter().zip(&mut samples) {
-                let mut pids = vec![endpoint.pid];
-                if endpoint.is_router() {
-                    pids.extend(&self.servers.pids);
-                }
-                let segments = || probes::upstream_segments(endpoint.pid, &self.servers);
-                let before = segments();
-                let report =
-                    probes::generate(&self.regime, endpoint, workload.keys, &options, &pids)?;
-                let written = segments()
-                    .zip(before)
-                    .and_then(|(after, before)| after.checked_sub(before));
-                for problem in results::problems(&report) {
-                    problems.push(format!("{}, round {round}: {problem}", endpoint.name));
-                }
-                let sample = Sample::new(&report, written)?;
-                line += &format!("  {} {:.2} µs", endpoint.name, sample.cpu_us());
-                samples.push(sample);
-            }
-            eprintln!("{line}");
-        }
-        let mut rows = Vec::new();
-        for (endpoint, samples) in self.endpoints.iter().zip(&samples) {
-            let row = Row::new(endpoint.name.clone(), samples, endpoint.is_router());
-            let mut row = row.ok_or("nothing was measured")?;
-            row.syscalls = self.syscalls(workload, endpoint)?;
-            rows.push(row);
-        }
-        Ok(Table {
-            workload: workload.name.to_owned(),
-            about: workload.about.to_owned(),
-            rows,
-            problems,
-        })
-    }
-
-    fn syscalls(&self, workload: &Workload, endpoint: &Endpoint) -> Result<Option<f64>, String> {
-        // It takes longest of all; once shows that it works.
-        let again = self.options.smoke && workload.name != "W1";
-        let Some(counter) = self.counter.filter(|_| endpoint.is_router() && !again) else {
-            return Ok(None);
-        };
-        let requests = if self.options.smoke {
-            workload.traced / 10
-        } else {
-            workload.traced
-        };
-        counter.per_request(&self.regime, endpoint, workload, requests, &self.directory)
-    }
-
-    /// Measures each router's memory on a fresh process of its own.
-    fn memory(&self, files: u64) -> Result<Vec<MemoryRow>, String> {
-        let most = usize::try_from(files.saturating_sub(500)).unwrap_or(usize::MAX);
-        let wanted = if self.options.smoke {
-            self.options.idle.min(500)
-        } else {
-            self.options.idle
-        };
-        let connections = wanted.min(most);
-        if connections < wanted {
-            eprintln!("only {connections} connections: the limit of open files is {files}");
-        }
-        let mut rows = Vec::new();
-        for endpoint in self.endpoints.iter().filter(|e| e.is_router()) {
-            let name = format!("{}-memory", endpoint.name);
-            let fresh = Endpoint::start(&endpoint.kind, &name, &self.servers, &self.directory)?;
-            let memory = probes::memory(&fresh, connections)?;
-            children::kill(fresh.pid);
-            rows.push(MemoryRow::new(endpoint.name.clone(), &memory));
-        }
-        Ok(rows)
-    }
 }

@@ -1,14 +1,13 @@
-//! The figures of all rounds, their medians, and how they are shown.
+//! The figures of all rounds, and their medians.
 //!
-//! Ratios are those of the medians of the first router to the second, in the same run; figures of
-//! different runs or machines do not compare.
-
-use std::fmt::Write as _;
+//! Ratios are those of medians, of one run; figures of different runs or machines do not compare. How they
+//! are shown: `text` and `plots`.
 
 use ringroad::bench::Report;
 use serde::Serialize;
 
-use crate::probes::Memory;
+use crate::memory::Memory;
+use crate::syscalls::Counts;
 
 /// What one run of the generator gave.
 #[derive(Debug, Clone)]
@@ -98,8 +97,13 @@ pub(crate) struct Row {
     pub(crate) servers_us: Option<f64>,
     /// Requests per write to a server.
     pub(crate) requests_per_upstream_write: Option<f64>,
+    /// How much later than the memcached's the median answer came, in µs, where both were paced alike: the
+    /// median of the differences within a round.
+    pub(crate) added_us: Option<f64>,
     /// System calls of the endpoint per request.
     pub(crate) syscalls: Option<f64>,
+    /// Instructions of the endpoint per request, in user space.
+    pub(crate) instructions: Option<f64>,
 }
 
 impl Row {
@@ -121,9 +125,26 @@ impl Row {
                     .filter_map(|s| s.per_upstream_write)
                     .collect(),
             ),
+            added_us: None,
             syscalls: None,
+            instructions: None,
         })
     }
+
+    /// Adds what was counted in runs of their own.
+    pub(crate) fn count(&mut self, counts: Counts) {
+        self.syscalls = Some(counts.calls);
+        self.instructions = counts.instructions;
+    }
+}
+
+/// How much the median latency of `samples` is above that of `base`, round by round: the median of that.
+pub(crate) fn added_latency(samples: &[Sample], base: &[Sample]) -> Option<f64> {
+    let both = samples.iter().zip(base);
+    median(
+        both.map(|(sample, base)| sample.p50_us - base.p50_us)
+            .collect(),
+    )
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {
@@ -138,31 +159,44 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 /// The result of one workload.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Table {
-    /// The workload's name.
+    /// The workload.
     pub(crate) workload: String,
     /// What it is.
     pub(crate) about: String,
+    /// Whose figures are divided by the others'.
+    pub(crate) subject: String,
     /// One row per endpoint.
     pub(crate) rows: Vec<Row>,
-    /// What went wrong, with the endpoint's name; the figures are not to be trusted then.
+    /// What makes it worthless.
     pub(crate) problems: Vec<String>,
 }
 
+impl Table {
+    /// The row of `endpoint`.
+    pub(crate) fn row(&self, endpoint: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.endpoint == endpoint)
+    }
+}
+
 /// The memory of one router.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct MemoryRow {
-    /// The router.
+    /// The endpoint.
     pub(crate) endpoint: String,
-    /// Connections that were open.
+    /// Client connections.
     pub(crate) connections: usize,
-    /// Resident MB without any.
+    /// Resident memory without any, in MB.
     pub(crate) empty_mb: f64,
     /// Resident bytes per connection that has done nothing.
     pub(crate) idle_bytes: f64,
-    /// Resident bytes per connection after one get on each.
-    pub(crate) used_bytes: f64,
+    /// Resident bytes per connection after a small get on each.
+    pub(crate) get_bytes: f64,
+    /// Resident bytes per connection after a reply of 64 KiB on each.
+    pub(crate) large_bytes: f64,
+    /// Resident bytes that are left per connection when all are closed.
+    pub(crate) closed_bytes: f64,
 }
 
 impl MemoryRow {
@@ -173,7 +207,9 @@ impl MemoryRow {
             connections: memory.connections,
             empty_mb: memory.empty as f64 / 1e6,
             idle_bytes: memory.idle,
-            used_bytes: memory.used,
+            get_bytes: memory.get,
+            large_bytes: memory.large,
+            closed_bytes: memory.closed,
         }
     }
 }
@@ -181,8 +217,10 @@ impl MemoryRow {
 /// Everything that was measured.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Results {
-    /// The first two routers, whose ratio is shown: subject and rival.
-    pub(crate) ratio_of: Option<(String, String)>,
+    /// When, in seconds since 1970.
+    pub(crate) time: u64,
+    /// The processor.
+    pub(crate) machine: String,
     /// The core everything ran on.
     pub(crate) core: usize,
     /// The scheduling policy.
@@ -191,112 +229,19 @@ pub(crate) struct Results {
     pub(crate) notes: Vec<String>,
     /// Rounds per workload and endpoint.
     pub(crate) rounds: usize,
+    /// Seconds per measurement.
+    pub(crate) seconds: f64,
     /// One table per workload.
     pub(crate) tables: Vec<Table>,
     /// One row per router.
     pub(crate) memory: Vec<MemoryRow>,
-    /// The goals, when they were asked for.
-    pub(crate) goals: Vec<crate::goals::Verdict>,
+    /// The targets, when they were asked for.
+    pub(crate) targets: Vec<crate::targets::Verdict>,
 }
 
 impl Results {
-    /// The rows of subject and rival under `workload`.
-    pub(crate) fn pair(&self, workload: &str) -> Option<(&Row, &Row)> {
-        let (subject, rival) = self.ratio_of.as_ref()?;
-        Some((self.row(workload, subject)?, self.row(workload, rival)?))
+    /// The table of `workload`.
+    pub(crate) fn table(&self, workload: &str) -> Option<&Table> {
+        self.tables.iter().find(|table| table.workload == workload)
     }
-
-    /// The row of `endpoint` under `workload`.
-    pub(crate) fn row(&self, workload: &str, endpoint: &str) -> Option<&Row> {
-        let table = self.tables.iter().find(|t| t.workload == workload)?;
-        table.rows.iter().find(|row| row.endpoint == endpoint)
-    }
-}
-
-/// A table as text.
-pub(crate) fn table_text(results: &Results, table: &Table) -> String {
-    let mut out = format!("\n{}  {}\n", table.workload, table.about);
-    // Writing to a string does not fail.
-    let _ = writeln!(
-        out,
-        "{:<14}{:>10}{:>9}{:>11}{:>9}{:>9}{:>11}{:>12}{:>11}{:>10}",
-        "",
-        "CPU µs",
-        "÷ gen.",
-        "req/s",
-        "p50 µs",
-        "p99 µs",
-        "gen. CPU",
-        "servers µs",
-        "req/write",
-        "syscalls"
-    );
-    for row in &table.rows {
-        let _ = writeln!(
-            out,
-            "{:<14}{:>10.2}{:>9.2}{:>11.0}{:>9.0}{:>9.0}{:>10.0}%{:>12}{:>11}{:>10}",
-            row.endpoint,
-            row.cpu_us,
-            row.cpu_to_generator,
-            row.requests_per_s,
-            row.p50_us,
-            row.p99_us,
-            row.generator_share * 100.0,
-            optional(row.servers_us),
-            optional(row.requests_per_upstream_write),
-            optional(row.syscalls),
-        );
-    }
-    if let Some((subject, rival)) = results.ratio_of.as_ref().and_then(|(subject, rival)| {
-        let row = |name: &str| table.rows.iter().find(|row| row.endpoint == *name);
-        Some((row(subject)?, row(rival)?))
-    }) {
-        let both = |a: Option<f64>, b: Option<f64>| Some(a? / b?);
-        let _ = writeln!(
-            out,
-            "{:<14}{:>10.2}{:>9}{:>11.2}{:>9.2}{:>9.2}{:>11}{:>12}{:>11}{:>10}",
-            "ratio",
-            subject.cpu_us / rival.cpu_us,
-            "",
-            subject.requests_per_s / rival.requests_per_s,
-            subject.p50_us / rival.p50_us,
-            subject.p99_us / rival.p99_us,
-            "",
-            optional(both(subject.servers_us, rival.servers_us)),
-            optional(both(
-                subject.requests_per_upstream_write,
-                rival.requests_per_upstream_write
-            )),
-            optional(both(subject.syscalls, rival.syscalls)),
-        );
-    }
-    for problem in &table.problems {
-        let _ = writeln!(out, "NOT TO BE TRUSTED: {problem}");
-    }
-    out
-}
-
-/// The memory of the routers as text.
-pub(crate) fn memory_text(rows: &[MemoryRow]) -> String {
-    let mut out = String::new();
-    if let Some(first) = rows.first() {
-        // Writing to a string does not fail.
-        let _ = writeln!(
-            out,
-            "\nMemory: resident bytes per client connection, {} connections\n{:<14}{:>10}{:>16}{:>14}",
-            first.connections, "", "idle", "after one get", "empty MB"
-        );
-    }
-    for row in rows {
-        let _ = writeln!(
-            out,
-            "{:<14}{:>10.0}{:>16.0}{:>14.1}",
-            row.endpoint, row.idle_bytes, row.used_bytes, row.empty_mb
-        );
-    }
-    out
-}
-
-fn optional(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
 }

@@ -1,9 +1,10 @@
-//! How many system calls a router makes per request.
+//! How many system calls a router makes per request, and how many instructions it spends on one.
 //!
 //! Counted in runs of their own, as the difference between a longer and a shorter run, so that
 //! connecting and starting cancel out.
 //!
-//! `perf` counts in the kernel and disturbs nothing. Where it may not, strace has to do, which stops the
+//! `perf` counts in the kernel and disturbs nothing; instructions only it can count, and only where the
+//! processor's counters are to be had, which in a virtual machine they often are not. Where it may not count, strace has to do, which stops the
 //! router at every call: meanwhile the others run on, batches come out smaller, and it makes up to a
 //! tenth more calls than it otherwise would.
 
@@ -20,7 +21,21 @@ use crate::workloads::Workload;
 type Result<T> = std::result::Result<T, String>;
 
 /// The event that `perf` counts: any system call.
-const EVENT: &str = "raw_syscalls:sys_enter";
+const CALLS: &str = "raw_syscalls:sys_enter";
+/// Instructions outside of the kernel.
+const INSTRUCTIONS: &str = "instructions:u";
+/// Both, as `perf` takes them.
+const EVENTS: &str = "raw_syscalls:sys_enter,instructions:u";
+
+/// What was counted in one run, or per request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counts {
+    requests: f64,
+    /// System calls.
+    pub(crate) calls: f64,
+    /// Instructions in user space; `None` where they cannot be counted.
+    pub(crate) instructions: Option<f64>,
+}
 
 /// What counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,14 +51,15 @@ impl Counter {
     pub(crate) fn find(directory: &Path) -> Option<Self> {
         let table = directory.join("perf-try");
         let mut perf = Command::new("perf");
-        perf.args(["stat", "-x", ",", "-e", EVENT, "-o"])
+        perf.args(["stat", "-x", ",", "-e", EVENTS, "-o"])
             .arg(&table)
             .arg("true")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let counts = perf.status().is_ok_and(|status| status.success())
-            && std::fs::read_to_string(table).is_ok_and(|table| perf_count(&table) > Some(0));
+            && std::fs::read_to_string(table)
+                .is_ok_and(|table| perf_count(&table, CALLS) > Some(0.0));
         if counts {
             Some(Self::Perf)
         } else {
@@ -51,8 +67,8 @@ impl Counter {
         }
     }
 
-    /// System calls of `endpoint` per request under `workload`, from runs of `requests` and four times
-    /// as many; `None` when the counter cannot attach.
+    /// What `endpoint` spends per request under `workload`, from runs of `requests` and four times as many;
+    /// `None` when the counter cannot attach.
     ///
     /// # Errors
     /// When the generator fails.
@@ -63,19 +79,21 @@ impl Counter {
         workload: &Workload,
         requests: u64,
         directory: &Path,
-    ) -> Result<Option<f64>> {
+    ) -> Result<Option<Counts>> {
         let count = |requests: u64| match self {
             Self::Perf => under_perf(regime, endpoint, workload, requests, directory),
             Self::Strace => under_strace(regime, endpoint, workload, requests, directory),
         };
-        let (Some((few, few_calls)), Some((many, many_calls))) =
-            (count(requests)?, count(requests * 4)?)
-        else {
+        let (Some(few), Some(many)) = (count(requests)?, count(requests * 4)?) else {
             return Ok(None);
         };
-        let requests = many.saturating_sub(few) as f64;
-        let calls = many_calls.saturating_sub(few_calls) as f64;
-        Ok((requests > 0.0).then(|| calls / requests))
+        let requests = many.requests - few.requests;
+        let instructions = many.instructions.zip(few.instructions);
+        Ok((requests > 0.0).then(|| Counts {
+            requests: 1.0,
+            calls: (many.calls - few.calls) / requests,
+            instructions: instructions.map(|(many, few)| (many - few) / requests),
+        }))
     }
 }
 
@@ -87,11 +105,11 @@ fn under_perf(
     workload: &Workload,
     requests: u64,
     directory: &Path,
-) -> Result<Option<(u64, u64)>> {
+) -> Result<Option<Counts>> {
     let table = directory.join("perf");
     let mut command = children::command("perf");
     command
-        .args(["stat", "-x", ",", "-e", EVENT, "-o"])
+        .args(["stat", "-x", ",", "-e", EVENTS, "-o"])
         .arg(&table)
         .args(["-p", &endpoint.pid.to_string(), "--"]);
     let generator = regime.command(Path::new(env!("CARGO_BIN_EXE_ringroad")));
@@ -102,12 +120,16 @@ fn under_perf(
     options.extend(["--requests", &number]);
     let report = generate_with(command, endpoint, workload.keys, &options, &[])?;
     let table = std::fs::read_to_string(&table).map_err(|error| error.to_string())?;
-    Ok(perf_count(&table).map(|calls| (report.requests, calls)))
+    Ok(perf_count(&table, CALLS).map(|calls| Counts {
+        requests: report.requests as f64,
+        calls,
+        instructions: perf_count(&table, INSTRUCTIONS),
+    }))
 }
 
-/// The count in the output of `perf stat -x ,`: its first field.
-fn perf_count(table: &str) -> Option<u64> {
-    let line = table.lines().find(|line| line.contains(EVENT))?;
+/// The count of `event` in the output of `perf stat -x ,`: its first field, no number where it's not supported.
+fn perf_count(table: &str, event: &str) -> Option<f64> {
+    let line = table.lines().find(|line| line.contains(event))?;
     line.split(',').next()?.trim().parse().ok()
 }
 
@@ -118,7 +140,7 @@ fn under_strace(
     workload: &Workload,
     requests: u64,
     directory: &Path,
-) -> Result<Option<(u64, u64)>> {
+) -> Result<Option<Counts>> {
     let Some(tracer) = Tracer::attach(endpoint.pid, directory)? else {
         return Ok(None);
     };
@@ -127,7 +149,11 @@ fn under_strace(
     options.extend(["--requests", &number]);
     let report = generate(regime, endpoint, workload.keys, &options, &[]);
     let calls = tracer.detach()?;
-    Ok(Some((report?.requests, calls)))
+    Ok(Some(Counts {
+        requests: report?.requests as f64,
+        calls: calls as f64,
+        instructions: None,
+    }))
 }
 
 /// A strace that counts a process's system calls.
