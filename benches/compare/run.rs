@@ -72,9 +72,7 @@ impl Bench<'_> {
             for endpoint in self.endpoints.iter().chain(variants) {
                 self.tell(&format!("filling {}", endpoint.name));
                 let number = if keys == KeySet::Small { "500" } else { "20" };
-                // Many large values at once are more than a router need hold.
-                let connections = if keys == KeySet::Huge { "1" } else { "4" };
-                let options = ["--prefill", "-c", connections, "-n", number, "--check"];
+                let options = ["--prefill", "-c", "4", "-n", number, "--check"];
                 let report = probes::generate(&self.regime, endpoint, keys, &options, &[])?;
                 let stored = report.prefill.as_ref();
                 if stored.is_none_or(|prefill| prefill.stored < prefill.keys) {

@@ -14,6 +14,12 @@ use super::request::{Kind, Writer};
 use super::sample::{Popularity, Rng, Weighted, Zipf};
 use super::tally::blank_histogram;
 
+/// Requests outstanding per connection while keys are stored, at least, as long as values are small.
+const FILL_DEPTH: usize = 32;
+/// Bytes of values outstanding while keys are stored: more than that would overrun what a router holds for a
+/// server, and be refused.
+const FILL_BYTES: usize = 4 << 20;
+
 /// What a run does.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -29,6 +35,8 @@ pub(super) struct Plan {
     pub(super) connections: usize,
     /// Requests outstanding per connection.
     pub(super) depth: usize,
+    /// The same while keys are stored.
+    pub(super) fill_depth: usize,
     /// Threads.
     pub(super) threads: usize,
     /// Keys per get.
@@ -91,6 +99,7 @@ impl Plan {
             sizes,
             connections: args.connections,
             depth: args.depth,
+            fill_depth: fill_depth(args),
             threads: args.threads,
             multi: args.multi,
             check: args.check,
@@ -122,4 +131,10 @@ impl Plan {
     pub(super) fn uses_counters(&self) -> bool {
         self.mix.items().any(|kind| kind == Kind::Incr)
     }
+}
+
+/// How many requests are outstanding per connection while keys are stored.
+fn fill_depth(args: &Args) -> usize {
+    let each = args.connections.max(1) * args.value_size.most().max(1);
+    args.depth.max((FILL_BYTES / each).min(FILL_DEPTH)).max(1)
 }

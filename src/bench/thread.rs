@@ -36,8 +36,6 @@ const TICK: Duration = Duration::from_millis(100);
 const GIVE_UP: u32 = 3;
 /// Connections opened at the same time, well below a usual listen backlog.
 const CONNECT_AT_ONCE: usize = 64;
-/// Requests outstanding while keys are stored, at least.
-const FILL_DEPTH: usize = 32;
 
 /// What the threads of a run have in common.
 #[derive(Debug)]
@@ -269,7 +267,7 @@ impl Worker {
             connections: plan.connections as u64,
         });
         let depth = if filling {
-            plan.depth.max(FILL_DEPTH)
+            plan.fill_depth
         } else {
             plan.depth
         };
