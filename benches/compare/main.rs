@@ -52,7 +52,8 @@ use workloads::{Field, Workload};
 #[command(
     name = "compare",
     bin_name = "cargo bench --bench compare --",
-    args_conflicts_with_subcommands = true
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
 )]
 struct Options {
     /// What this program is when it starts itself

@@ -266,11 +266,7 @@ impl Worker {
             gap: 1e9 / rate as f64,
             connections: plan.connections as u64,
         });
-        let depth = if filling {
-            plan.fill_depth
-        } else {
-            plan.depth
-        };
+        let depth = if filling { plan.fill_depth } else { plan.depth };
         let phase = Phase::new(part.work, depth, part.range.clone(), until, schedule);
         let shared = Rc::new(Shared::new(&self.common, phase, self.conns.len()));
         let conns = std::mem::take(&mut self.conns);

@@ -66,7 +66,8 @@ impl Server {
         }
     }
 
-    /// Adds to what is written at the end of this turn.
+    /// Adds to what is written at the end of this turn. (Large values by themselves, at once, cost half as
+    /// much again.)
     pub(super) fn send(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
