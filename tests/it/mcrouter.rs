@@ -335,10 +335,7 @@ fn exit_codes_are_those_of_mcrouter() {
         "bad.json",
         "{\"route\": \"PoolRoute|A\",\n \"pools\": {\"A\": {}}}",
     );
-    let later = place.write(
-        "later.json",
-        "{\"route\":\n  {\"type\": \"DistributionRoute\"}}",
-    );
+    let later = place.write("later.json", "{\"route\":\n  {\"type\": \"SRRoute\"}}");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("-p{}", taken.local_addr().unwrap().port());
     for (args, code, says) in [
@@ -355,7 +352,7 @@ fn exit_codes_are_those_of_mcrouter() {
         (
             &["--validate-config", "-f", &later],
             3,
-            "DistributionRoute needs services that only Meta has\n --> ",
+            "SRRoute needs services that only Meta has\n --> ",
         ),
         (&["-p1", "-f", &bad], 2, "`servers` is missing"),
         (&["-p1", "-f", "/none.json"], 2, "can't read /none.json"),

@@ -29,6 +29,7 @@ pub(super) fn config(
         );
         return None;
     };
+    check_options(findings, map)?;
     let pools = Pools::new(findings, map.get("pools"));
     let (at, trees) = trees(findings, settings, map, document.at)?;
     let mut builder = Builder::new(findings, settings, pools);
@@ -80,6 +81,33 @@ pub(super) fn config(
         route,
         ..base
     })
+}
+
+/// Refuses options that have requests for other regions go to a service, and so elsewhere than the routes say.
+fn check_options(findings: &mut Findings<'_>, map: &Map) -> Option<()> {
+    let options = map.get("routing_options").and_then(Value::as_map);
+    let mut is_good = true;
+    for (name, usual) in [
+        ("enable_delete_distribution", false),
+        ("enable_set_distribution", false),
+        ("enable_async_dl_broadcast", false),
+        ("enable_cross_region_delete_rpc", true),
+        ("enable_cross_region_set_rpc", true),
+    ] {
+        let Some(value) = options.and_then(|options| options.get(name)) else {
+            continue;
+        };
+        let message = match value.kind {
+            // It is about distributed deletes alone.
+            Kind::Bool(_) if name == "enable_async_dl_broadcast" => continue,
+            Kind::Bool(given) if given == usual => continue,
+            Kind::Bool(_) => format!("`{name}` needs services that only Meta has"),
+            _ => format!("`{name}` must be true or false, not {}", value.what()),
+        };
+        findings.error(value.at, message);
+        is_good = false;
+    }
+    is_good.then_some(())
 }
 
 fn wraps_big_values(map: &Map) -> bool {

@@ -15,6 +15,7 @@ mod all_sync;
 mod around;
 mod big_value;
 mod by_size;
+mod distribution;
 mod error;
 mod failover;
 mod hash;

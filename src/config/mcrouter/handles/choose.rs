@@ -146,11 +146,12 @@ impl Builder<'_, '_> {
             _ if children.len() < 2 => {
                 Some(self.collected(children, |children| Choose::Random { children }))
             }
-            "two-random-choices" if tries > 1 => {
-                let at = at("failover_count");
-                self.later(at, "`failover_count` with two-random-choices")
-            }
             "two-random-choices" => {
+                if tries > 1 {
+                    self.findings
+                        .warn(at("failover_count"), "two-random-choices tries one child")
+                        .label("has no effect, as in mcrouter");
+                }
                 Some(self.collected(children, |children| Choose::Random { children }))
             }
             "weighted-hashing" if tries > 1 => {

@@ -33,12 +33,7 @@ use super::settings::Settings;
 use super::value::{Kind, Map, Place, Value};
 
 /// Types that need services which are not public.
-const ONLY_WITH_SERVICES: &[&str] = &[
-    "CarbonLookasideRoute",
-    "DistributionRoute",
-    "SetDistributionTargetRoute",
-    "SRRoute",
-];
+const ONLY_WITH_SERVICES: &[&str] = &["SetDistributionTargetRoute", "SRRoute"];
 
 /// How deep handles may nest; most do not become a level of the route.
 const MAX_DEPTH: usize = 64;
@@ -292,20 +287,6 @@ impl<'b, 'r> Builder<'b, 'r> {
         self.findings
             .error(at, format!("not supported yet by this release: {what}"));
         None
-    }
-
-    /// Refuses fields, unless they are off.
-    fn later_fields(&mut self, spec: &Spec<'_>, fields: &[&str]) -> Option<()> {
-        let mut is_good = true;
-        for name in fields {
-            if let Some(value) = spec.field(name)
-                && !is_off(value)
-            {
-                is_good = false;
-                let _: Option<()> = self.later(value.at, &format!("`{name}` of {}", spec.kind));
-            }
-        }
-        is_good.then_some(())
     }
 
     /// Builds exactly one handle.

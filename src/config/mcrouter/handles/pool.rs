@@ -24,9 +24,6 @@ pub(super) const TYPES: &[Type] = &[
     }),
 ];
 
-/// Fields of a PoolRoute that would change something.
-const LATER: &[&str] = &["distribution_enabled"];
-
 impl Builder<'_, '_> {
     fn pool_of(&mut self, spec: &Spec<'_>) -> Option<Rc<Read>> {
         let reference = match &spec.arg.kind {
@@ -52,7 +49,8 @@ impl Builder<'_, '_> {
     }
 
     pub(super) fn pool_route(&mut self, spec: &Spec<'_>) -> Option<Route> {
-        let fields = self.later_fields(spec, LATER);
+        // Where nothing says what to distribute, it is as if it were off.
+        let fields = self.is_distribution(spec, &["distribution_enabled"]);
         if let Some(policy) = spec.field("shadow_policy")
             && policy.as_text().is_none_or(|policy| &**policy != "default")
         {

@@ -73,7 +73,9 @@ fn parameters_that_would_change_something_are_refused() {
             r#"{"type": "FailoverWithExptimeRoute", "normal": "PoolRoute|A", "failover": "PoolRoute|B", "failover_exptime": 9999999}"#.to_owned(),
             "more than 30 days",
         ),
-        (r#"{"type": "LoadBalancerRoute", "children": "Pool|A", "failover_count": 2, "algorithm": "two-random-choices"}"#.to_owned(), "`failover_count`"),
+        (r#"{"type": "SRRoute", "service_name": "x"}"#.to_owned(), "SRRoute needs services"),
+        (r#"{"type": "SetDistributionTargetRoute", "child": "PoolRoute|A", "target_region": ""}"#.to_owned(), "needs services"),
+        (r#"{"type": "CarbonLookasideRoute", "child": "PoolRoute|A", "ttl": 5, "flavor": "file:x"}"#.to_owned(), "with a `flavor`"),
         (r#"{"type": "ModifyExptimeRoute", "target": "PoolRoute|A", "exptime": -1}"#.to_owned(), "an `exptime`"),
         (
             r#"{"type": "WarmUpRoute", "cold": "PoolRoute|A", "warm": "PoolRoute|B", "exptime": 9999999}"#.to_owned(),
@@ -158,6 +160,28 @@ fn mistakes_are_called_mistakes() {
             r#"{"type": "LoadBalancerRoute", "children": "Pool|A", "algorithm": "x"}"#,
             "unknown load balancing algorithm",
         ),
+        (r#""DistributionRoute|PoolRoute|A""#, "must be an object"),
+        (r#"{"type": "DistributionRoute"}"#, "`child` is missing"),
+        (
+            r#"{"type": "DistributionRoute", "child": "PoolRoute|A", "replay": 1}"#,
+            "must be true or false",
+        ),
+        (
+            r#"{"type": "PoolRoute", "pool": "A", "distribution_enabled": "x"}"#,
+            "must be true or false",
+        ),
+        (
+            r#"{"type": "CarbonLookasideRoute", "child": "PoolRoute|A"}"#,
+            "a whole number `ttl`",
+        ),
+        (
+            r#"{"type": "CarbonLookasideRoute", "child": "PoolRoute|A", "ttl": 300, "ttl_unit_ms": true}"#,
+            "must be a multiple",
+        ),
+        (
+            r#"{"type": "CarbonLookasideRoute", "child": "PoolRoute|A", "ttl": 5, "helper_config": 1}"#,
+            "must be an object",
+        ),
         (
             r#"{"type": "RateLimitRoute", "target": "PoolRoute|A"}"#,
             "`rates` is missing",
@@ -194,6 +218,18 @@ fn mistakes_are_called_mistakes() {
             "both `route` and `routes`",
         ),
         (r#"{"routes": 1}"#, "`routes` must be"),
+        (
+            r#"{"routing_options": {"enable_delete_distribution": true}}"#,
+            "needs services",
+        ),
+        (
+            r#"{"routing_options": {"enable_cross_region_set_rpc": false}}"#,
+            "needs services",
+        ),
+        (
+            r#"{"routing_options": {"enable_set_distribution": 1}}"#,
+            "must be true or false",
+        ),
         (r#"{"routes": []}"#, "invalid default route: /././"),
         (
             r#"{"routes": [{"aliases": ["/./."], "route": "x"}]}"#,

@@ -516,6 +516,24 @@ fn collections_without_a_choice_are_what_is_left() {
     }
 }
 
+/// What needs services of Meta to do anything is what it stands around.
+#[test]
+fn routes_around_one_that_do_nothing() {
+    for text in [
+        r#"{"type": "DistributionRoute", "child": "PoolRoute|A", "replay": true, "distribution_source_region": "x"}"#,
+        r#"{"type": "CarbonLookasideRoute", "child": "PoolRoute|A", "ttl": 10, "prefix": "x", "lease_settings": {}}"#,
+        r#"{"type": "CarbonLookasideRoute", "child": "PoolRoute|A", "ttl": 100, "ttl_unit_ms": true, "key_split_size": 3}"#,
+        r#"{"type": "PoolRoute", "pool": "A", "distribution_enabled": true}"#,
+        r#"{"type": "LoggingRoute", "target": "PoolRoute|A"}"#,
+    ] {
+        assert_eq!(route(text).0, Route::Pool(0), "{text}");
+    }
+    let options = r#"{"enable_delete_distribution": false, "enable_cross_region_delete_rpc": true, "enable_async_dl_broadcast": true}"#;
+    good(&format!(
+        r#"{{{POOLS}, "route": "PoolRoute|A", "routing_options": {options}}}"#
+    ));
+}
+
 #[test]
 fn collections_with_a_choice() {
     let two = r#""children": ["PoolRoute|A", "PoolRoute|B"]"#;
@@ -526,7 +544,7 @@ fn collections_with_a_choice() {
     let text = format!(r#"{{"type": "RandomRoute", {two}}}"#);
     assert_eq!(choose(&text).0, random);
     let text = format!(
-        r#"{{"type": "LoadBalancerRoute", {two}, "algorithm": "two-random-choices", "load_ttl_ms": 5}}"#
+        r#"{{"type": "LoadBalancerRoute", {two}, "algorithm": "two-random-choices", "load_ttl_ms": 5, "failover_count": 3}}"#
     );
     assert_eq!(choose(&text).0, random);
     let text = format!(r#"{{"type": "HostIdRoute", {two}, "salt": "s"}}"#);
