@@ -176,9 +176,13 @@ fn route(text: &mut String, config: &Config, node: &Route, what: &str, depth: us
             } else {
                 "its flag shown"
             };
+            let batch = match batch_size {
+                0 => "all at once".to_owned(),
+                size => format!("{size} at a time"),
+            };
             let _ = writeln!(
                 text,
-                "{pad}{what} -> values over {size} in parts of that size, {batch_size} at a time, {flag}"
+                "{pad}{what} -> values over {size} in parts of that size, {batch}, {flag}"
             );
             route(text, config, child, "all of it", depth + 1);
         }

@@ -381,7 +381,7 @@ impl Reader<'_> {
             (1 << 10)..=(128 << 20),
             &mut split_threshold,
         );
-        table.usize(report, "batch_size", 1..=1000, &mut batch_size);
+        table.usize(report, "batch_size", 0..=1000, &mut batch_size);
         table.bool(report, "hide_reply_flag", &mut hide_reply_flag);
         Some(Route::BigValue {
             child: Box::new(child?),

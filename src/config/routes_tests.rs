@@ -179,7 +179,7 @@ fn values_in_parts() {
             "did you mean `split_threshold`",
         ),
         ("child = \"a\", split_threshold = 1000", "1KiB"),
-        ("child = \"a\", batch_size = 0", "1 to 1000"),
+        ("child = \"a\", batch_size = 1001", "0 to 1000"),
     ] {
         let error = with_route(&format!("{{ type = \"big-value\", {keys} }}")).unwrap_err();
         assert!(error.contains(part), "{part}\n{error}");

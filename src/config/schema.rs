@@ -718,9 +718,9 @@ pub const ROUTE_BIG_VALUE: Section = Section {
         ),
         key(
             "batch_size",
-            "1 to 1000",
+            "0 to 1000",
             "10",
-            "How many parts of one value are on their way at a time.",
+            "How many parts of one value are on their way at a time; 0: all of them, up to 1000.",
         ),
         key(
             "hide_reply_flag",

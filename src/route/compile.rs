@@ -25,6 +25,9 @@ use super::tree::{Node, NodeId, Reason, Reasons, Tree};
 use super::{choose, introspect, keys};
 use crate::spool::Place;
 
+/// Parts of a value that may be on their way where nothing else is said.
+const MAX_BATCH: usize = 1000;
+
 /// Everything a worker needs to route requests.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -523,7 +526,10 @@ fn add(route: &Route, leaves: &Leaves<'_>, nodes: &mut Vec<Node>) -> NodeId {
         } => Node::BigValue {
             child: add(child, nodes),
             threshold: (*split_threshold).max(1),
-            batch: (*batch_size).max(1),
+            batch: match *batch_size {
+                0 => MAX_BATCH,
+                size => size,
+            },
             hide_flag: *hide_reply_flag,
         },
         Route::Many { rule, children } => {

@@ -8,7 +8,7 @@
 use super::buf::Lent;
 use super::dialogue::{Answer, Ask, Handle};
 use super::dispatch::Op;
-use super::frame::Retained;
+use super::frame::{Prefix, Retained};
 use super::many::nothing;
 use crate::protocol::error::ErrorKind;
 use crate::protocol::meta;
@@ -81,6 +81,7 @@ pub(super) async fn store(handle: Handle, storing: Storing) -> Answer {
         last,
     } = storing;
     handle.holds(value.len() + last.held());
+    let prefix = last.prefix();
     let chunks = contents(&value).chunks(terms.threshold);
     let asks = (0..).zip(chunks).map(|(index, chunk)| {
         let key = metadata.chunk_key(&key, index);
@@ -88,7 +89,7 @@ pub(super) async fn store(handle: Handle, storing: Storing) -> Answer {
         let block = [chunk, b"\r\n"].concat();
         Ask {
             from: terms.child,
-            what: Retained::store(Class::Store, key, head, block),
+            what: Retained::store(Class::Store, key, head, block).under(prefix),
         }
     });
     let mut worst = None;
@@ -121,6 +122,8 @@ pub(super) struct Joining {
     pub terms: Terms,
     /// The key as it is hashed.
     pub key: Vec<u8>,
+    /// What has been taken off it, for pools that want it back.
+    pub prefix: Prefix,
     /// What has been found: the first line and, unless it is too long for metadata, the block.
     pub reply: Vec<u8>,
     /// How chunks are asked for.
@@ -153,6 +156,7 @@ impl Joining {
         Joining {
             terms,
             key: what.key().to_vec(),
+            prefix: what.prefix().clone(),
             reply,
             by,
             flags: match (added_flags, terms.hide_flag) {
@@ -191,6 +195,7 @@ pub(super) async fn join(handle: Handle, joining: Joining) -> Answer {
     let Joining {
         terms,
         key,
+        prefix,
         reply,
         by: (command, exptime),
         flags,
@@ -205,7 +210,7 @@ pub(super) async fn join(handle: Handle, joining: Joining) -> Answer {
     };
     let asks = (0..metadata.chunks).map(|index| Ask {
         from: terms.child,
-        what: Retained::get(metadata.chunk_key(&key, index), command, exptime),
+        what: Retained::get(metadata.chunk_key(&key, index), command, exptime).under(&prefix),
     });
     let mut value = Vec::new();
     let mut failure = None;

@@ -727,15 +727,13 @@ impl Core {
                 };
                 if let (Some(head), Op::Command { class, guard, .. }) = (&longer, what.op()) {
                     let block = b"";
-                    what = Retained::new(
-                        what.key(),
-                        Op::Command {
-                            class,
-                            head,
-                            block,
-                            guard,
-                        },
-                    );
+                    let op = Op::Command {
+                        class,
+                        head,
+                        block,
+                        guard,
+                    };
+                    what = Retained::new(what.key(), op).under(what.prefix());
                 }
                 let mut frame = Frame::new(routing, plan, owner, sort, what);
                 frame.added_flags = longer.is_some();

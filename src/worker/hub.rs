@@ -9,9 +9,11 @@ use slab::Slab;
 use super::core::{Core, Routing};
 use super::dialogue::Answer;
 use super::dialogues::{Dialogues, Missed, Parts};
-use super::frame::{Deletion, Frame};
+use super::dispatch::keeps_prefix;
+use super::frame::{Deletion, Frame, Prefix};
 use super::undone::Undone;
 use crate::client::replies::Replies;
+use crate::protocol::MAX_KEY;
 use crate::protocol::error::ErrorKind;
 use crate::protocol::response::{self, Kind};
 use crate::route::big_value::{is_flagged, without_flags};
@@ -51,6 +53,8 @@ pub enum Later {
 pub struct Copying {
     routing: Arc<Routing>,
     key: Vec<u8>,
+    /// What has been taken off the key.
+    prefix: Prefix,
     value: Vec<u8>,
     to: CopyTo,
 }
@@ -219,6 +223,7 @@ impl Hub<'_> {
             self.later.push_back(Later::Copy(Box::new(Copying {
                 routing: frame.routing,
                 key: frame.retained.key().to_vec(),
+                prefix: frame.retained.prefix().clone(),
                 value: frame.copy,
                 to,
             })));
@@ -321,6 +326,7 @@ impl Hub<'_> {
             Box::new(Copying {
                 routing: Arc::clone(&frame.routing),
                 key: frame.retained.key().to_vec(),
+                prefix: frame.retained.prefix().clone(),
                 value: reply.clone(),
                 to,
             })
@@ -673,10 +679,17 @@ impl Core {
         let Some(flags) = line.split(|b| *b == b' ').nth(2) else {
             return;
         };
+        let prefix = copy.prefix.as_deref().unwrap_or_default();
+        let prefix = match keeps_prefix(&copy.routing, copy.to.0) {
+            true if prefix.len() + copy.key.len() > MAX_KEY => return,
+            true => prefix,
+            false => b"",
+        };
         let mut number = itoa::Buffer::new();
         let mut head = std::mem::take(&mut self.head);
         head.clear();
         head.extend_from_slice(b"add ");
+        head.extend_from_slice(prefix);
         head.extend_from_slice(&copy.key);
         head.push(b' ');
         head.extend_from_slice(flags);

@@ -281,8 +281,8 @@ fn big_values(given: &Given) -> Result<Option<BigValues>, String> {
         ));
     }
     let batch = given.int("big-value-batch-size");
-    if !(1..=1000).contains(&batch) {
-        return Err("--big-value-batch-size: from 1 to 1000 are possible".to_owned());
+    if !(0..=1000).contains(&batch) {
+        return Err("--big-value-batch-size: from 0 to 1000 are possible".to_owned());
     }
     Ok(Some(BigValues {
         split_threshold: usize::try_from(threshold).unwrap_or(0),

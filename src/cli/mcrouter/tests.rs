@@ -203,6 +203,11 @@ fn flags_become_settings() {
     ];
     let big = settings(&big).0.big_values.unwrap();
     assert_eq!((big.split_threshold, big.batch_size), (10_000, 3));
+    let all = [
+        "--big-value-split-threshold=10000",
+        "--big-value-batch-size=0",
+    ];
+    assert_eq!(settings(&all).0.big_values.unwrap().batch_size, 0);
     let start = started(&["-p1", "-f/c", "--disable-reload-configs", "-L", "/l"]);
     assert!(!start.watches && start.log_path == Some("/l".into()));
 }

@@ -344,7 +344,7 @@ fn route() -> impl Strategy<Value = Route> {
             (
                 boxed.clone(),
                 (1usize << 10)..=(128 << 20),
-                1usize..=1000,
+                0usize..=1000,
                 any::<bool>()
             )
                 .prop_map(|(child, split_threshold, batch_size, hide_reply_flag)| {

@@ -1,6 +1,6 @@
 //! BigValueRoute, as servers see it: parts and what names them, and what becomes of errors.
 
-use super::outcomes::ops;
+use super::outcomes::{HANGS, ops};
 use super::{MISS, Scene};
 use crate::support::eventually;
 
@@ -144,6 +144,72 @@ fn what_is_small_passes() {
         "STORED\r\n",
         vec![set.clone()],
     );
+}
+
+/// Under a pool that keeps the routing prefix parts have it, too: stored, and asked for.
+#[test]
+fn parts_keep_the_prefix_of_their_key() {
+    let route = r#"{"type": "BigValueRoute", "split_threshold": 1024, "batch_size": 1, "target":
+        {"type": "PoolRoute", "pool": {"name": "q0", "inherit": "p0", "keep_routing_prefix": true}}}"#;
+    let scene = Scene::mcrouter(route, &[None]);
+    let (value, hash) = value();
+    let name = format!("1-2-{hash}");
+    let asked = vec![
+        format!("set /././k:0:{hash} 7 5 1024\r\n{}\r\n", &value[..1024]),
+        format!("set /././k:1:{hash} 7 5 1\r\nv\r\n"),
+        format!("set /././k 32775 5 {}\r\n{name}\r\n", name.len()),
+    ];
+    let stored = [(0, "set", "STORED\r\n")];
+    let set = format!("set /././k 7 5 1025\r\n{value}\r\n");
+    play(&scene, &set, &stored, "STORED\r\n", asked);
+    let keys = [format!("/././k:0:{hash}"), format!("/././k:1:{hash}")];
+    let gets = keys.clone().map(|key| format!("get {key}"));
+    let lines = gets.clone().map(|get| format!("{get}\r\n"));
+    let found = [
+        format!("VALUE {} 7 1024\r\n{}\r\nEND\r\n", keys[0], &value[..1024]),
+        format!("VALUE {} 7 1\r\nv\r\nEND\r\n", keys[1]),
+    ];
+    let named = format!("VALUE /././k 32775 {}\r\n{name}\r\nEND\r\n", name.len());
+    let all = [
+        (0, "get /././k", &*named),
+        (0, &*gets[0], &*found[0]),
+        (0, &*gets[1], &*found[1]),
+    ];
+    let whole = format!("VALUE /././k 32775 1025\r\n{value}\r\nEND\r\n");
+    let asked = [&["get /././k\r\n".to_owned()][..], &lines].concat();
+    play(&scene, "get /././k\r\n", &all, &whole, asked);
+    let named = format!("VA {} O1 f32775\r\n{name}\r\n", name.len());
+    let all = [
+        (0, "mg /././k", &*named),
+        (0, &*gets[0], &*found[0]),
+        (0, &*gets[1], &*found[1]),
+    ];
+    let asked = [&["mg /././k v O1 f\r\n".to_owned()][..], &lines].concat();
+    let whole = format!("VA 1025 O1\r\n{value}\r\n");
+    play(&scene, "mg /././k v O1\r\n", &all, &whole, asked);
+}
+
+/// With the batch size 0 no part waits for another one.
+#[test]
+fn all_parts_may_be_on_their_way_at_once() {
+    for (batch, on_their_way) in [(0, 30), (7, 7)] {
+        let scene = Scene::mcrouter(
+            &format!(
+                r#"{{"type": "BigValueRoute", "target": "PoolRoute|p0", "split_threshold": 1024, "batch_size": {batch}}}"#
+            ),
+            &[None],
+        );
+        let since = scene.script(&[(0, "set", HANGS)])[0];
+        let mut client = scene.router.client();
+        client.send(format!("set k 7 5 30720\r\n{}\r\n", "v".repeat(30720)));
+        eventually("they are on their way", || {
+            scene.got(0, since).len() >= on_their_way
+        });
+        // One that nobody answers is never the reason for the next one.
+        client.send("mn\r\n");
+        scene.router.client().ask("mn\r\n", "MN\r\n");
+        assert_eq!(scene.got(0, since).len(), on_their_way);
+    }
 }
 
 /// What takes nothing says so of a large value as of a small one.

@@ -346,13 +346,27 @@ fn copies_keep_the_prefix_of_their_keys() {
             r#"{{"type": "PoolRoute", "pool": {{"name": "q{name}", "inherit": "p{name}", "keep_routing_prefix": true}}}}"#
         )
     };
-    let route = format!(
-        r#"{{"type": "WarmUpRoute", "cold": {}, "warm": {}, "enable_metaget": true}}"#,
-        pool(0),
-        pool(1)
-    );
-    let scene = Scene::mcrouter(&route, &[None; 2]);
+    let warm_up = |more| {
+        let (cold, warm) = (pool(0), pool(1));
+        let route = format!(r#"{{"type": "WarmUpRoute", "cold": {cold}, "warm": {warm}, {more}}}"#);
+        Scene::mcrouter(&route, &[None; 2])
+    };
     let found = "VALUE /././k 7 1\r\nx\r\nEND\r\n";
+    warm_up(r#""exptime": 9"#).check((
+        "get /././k\r\n",
+        &[
+            (0, "get", MISS),
+            (1, "get", found),
+            (0, "add", "STORED\r\n"),
+        ],
+        found,
+        &[
+            (0, "get /././k\r\n"),
+            (1, "get /././k\r\n"),
+            (0, "add /././k 7 9 1\r\nx\r\n"),
+        ],
+    ));
+    let scene = warm_up(r#""enable_metaget": true"#);
     scene.check_all(&[
         (
             "get /././k\r\n",

@@ -57,7 +57,7 @@ impl Builder<'_, '_> {
     fn big_value(&mut self, spec: &Spec<'_>) -> Option<Route> {
         let child = self.required(spec, "target");
         let threshold = self.number(spec, "split_threshold", 1 << 10..=128 << 20);
-        let batch = self.number(spec, "batch_size", 1..=1000);
+        let batch = self.number(spec, "batch_size", 0..=1000);
         let hide = self.is_on(spec, "hide_reply_flag");
         Some(Route::BigValue {
             child: Box::new(child?),

@@ -86,6 +86,10 @@ fn parameters_that_would_change_something_are_refused() {
             "a `split_threshold`",
         ),
         (
+            r#"{"type": "BigValueRoute", "target": "PoolRoute|A", "split_threshold": 10000, "batch_size": 1001}"#.to_owned(),
+            "a `batch_size`",
+        ),
+        (
             r#"{"type": "PrefixSelectorRoute", "policies": {"a|": "PoolRoute|A"}, "wildcard": "PoolRoute|B"}"#.to_owned(),
             "beginning of a hash stop",
         ),
