@@ -36,10 +36,7 @@ impl Reader<'_> {
                 table.bool(report, "return_best_on_error", &mut best);
                 Rule::MissFailover { best }
             }
-            Rule::Failover(mut failover) => {
-                table.bool(report, "lease_pairing", &mut failover.lease_pairing);
-                Rule::Failover(read_failover(report, table, failover)?)
-            }
+            Rule::Failover(failover) => Rule::Failover(read_failover(report, table, failover)?),
             Rule::Latest(latest) => {
                 let children = self.children(report, table, depth);
                 let failover = read_failover(report, table, latest.failover);
@@ -171,6 +168,7 @@ fn read_failover(
         }
     }
     table.bool(report, "failover_tag", &mut rule.tag);
+    table.bool(report, "lease_pairing", &mut rule.lease_pairing);
     if table.get("max_tries").is_some() {
         let mut most = 1;
         table.usize(report, "max_tries", 1..=1000, &mut most);

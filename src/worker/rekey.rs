@@ -109,7 +109,8 @@ fn restored_line(kind: Kind, line: &[u8], asked: &Retained) -> Option<Vec<u8>> {
     }
     let end = memchr::memchr(b'\r', line)?;
     let body = line.get(..end)?;
-    let word = match is_base64(class, head) {
+    let is_encoded = is_base64(class, head);
+    let word = match is_encoded {
         true => encode_key(asked.key()),
         false => asked.key().to_vec(),
     };
@@ -123,9 +124,28 @@ fn restored_line(kind: Kind, line: &[u8], asked: &Retained) -> Option<Vec<u8>> {
         | Kind::MetaExists => 1,
         _ => return None,
     };
-    let mut all = words(body).enumerate().skip(before);
-    let (place, _) = all.find(|(_, word)| word.starts_with(b"k"))?;
-    with_word(line, place, &[b"k", &*word].concat())
+    // memcached shows a key as its item was stored, however it was asked for; here it is shown as it was asked for, and
+    // so is the flag that tells the one from the other.
+    let mut out = Vec::with_capacity(line.len() + word.len());
+    let mut has_key = false;
+    for (place, was) in words(body).enumerate() {
+        if place >= before && was == b"b" {
+            continue;
+        }
+        if place > 0 {
+            out.push(b' ');
+        }
+        if place >= before && !has_key && was.starts_with(b"k") {
+            has_key = true;
+            out.push(b'k');
+            out.extend_from_slice(&word);
+        } else {
+            out.extend_from_slice(was);
+        }
+    }
+    out.extend_from_slice(if is_encoded { b" b" } else { b"" });
+    out.extend_from_slice(line.get(end..)?);
+    has_key.then_some(out)
 }
 
 /// Asks under other keys, and answers under the one that was asked for.
@@ -306,6 +326,19 @@ mod tests {
                 Kind::MetaHeader,
                 "HD kc2VudA== b\r\n",
                 "HD kY2xpZW50 b\r\n",
+            ),
+            // An item that was stored by the other kind of key.
+            (
+                "mg client k\r\n",
+                Kind::MetaHeader,
+                "HD kc2VudA== b\r\n",
+                "HD kclient\r\n",
+            ),
+            (
+                "mg Y2xpZW50 b k s\r\n",
+                Kind::MetaHeader,
+                "HD ksent s4\r\n",
+                "HD kY2xpZW50 s4 b\r\n",
             ),
             (
                 "ms client 2 k\r\n",

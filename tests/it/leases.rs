@@ -245,14 +245,25 @@ fn a_miss_with_a_token_is_a_miss_to_routes() {
 
 #[test]
 fn a_lease_is_used_where_it_was_given() {
+    for kind in [
+        "type = \"selective-failover\", children = [\"cache\", \"other\"], update_errors = []",
+        "type = \"keyed-failover\", children = [\"cache\", \"cache\", \"other\"]",
+        "type = \"keyed-failover\", children = [\"cache\", \"cache\", \"other\"], order = \"rendezvous\", tags = [\"a\", \"b\"]",
+    ] {
+        comes_back(kind);
+    }
+}
+
+/// A failover of this kind from the first server, which has no leases, to the second.
+fn comes_back(kind: &str) {
     let (first, second) = (leasing(), leasing());
     first.follow(|command| match command.verb() {
         "version" => vec![Act::Serve],
         _ => Act::say("SERVER_ERROR out of order\r\n"),
     });
     let table = format!("[pools.other]\nservers = [\"{}\"]\n", second.addr());
-    let route = "route = { type = \"selective-failover\", children = [\"cache\", \"other\"], update_errors = [], lease_pairing = true }";
-    let router = setup(first.addr()).top(route).table(&table).start();
+    let route = format!("route = {{ {kind}, lease_pairing = true }}");
+    let router = setup(first.addr()).top(&route).table(&table).start();
     let mut client = router.client();
     client.send("lease-get k\r\n");
     let line = client.line();
@@ -270,6 +281,35 @@ fn a_lease_is_used_where_it_was_given() {
         heard(&second),
         ["lease-get k", "lease-set k 4711 0 0 1", "lease-get k"]
     );
+}
+
+/// Which child of the host's own it was counts, not which of all.
+#[test]
+fn a_host_uses_a_lease_where_its_own_child_has_given_it() {
+    let servers = [leasing(), leasing(), leasing()];
+    let table: String = servers
+        .iter()
+        .enumerate()
+        .map(|(n, server)| format!("[pools.p{n}]\nservers = [\"{}\"]\n", server.addr()))
+        .collect();
+    let route = "route = { type = \"latest\", children = [\"p0\", \"p1\", \"p2\"], count = 2, lease_pairing = true }";
+    let router = setup(servers[0].addr()).top(route).table(&table).start();
+    let mut client = router.client();
+    client.ask("get k\r\n", "END\r\n");
+    let first = servers.iter().position(|server| !heard(server).is_empty());
+    let first = &servers[first.unwrap()];
+    first.follow(|command| match command.verb() {
+        "version" => vec![Act::Serve],
+        _ => Act::say("SERVER_ERROR out of order\r\n"),
+    });
+    client.send("lease-get k\r\n");
+    let line = client.line();
+    let token: u64 = line.split(' ').nth(2).unwrap().parse().unwrap();
+    assert_eq!(token >> 32, 0x7ace_b00c);
+    client.expect("stale\r\nEND\r\n");
+    client.ask(format!("lease-set k {token} 0 0 1\r\nx\r\n"), "STORED\r\n");
+    let stored = |server: &&Scripted| heard(server).contains(&"lease-set k 4711 0 0 1".to_owned());
+    assert_eq!(servers.iter().filter(stored).count(), 1);
 }
 
 #[test]

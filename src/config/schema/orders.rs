@@ -53,6 +53,13 @@ const FAILOVER_TAG: Key = key(
     "As in a selective-failover route.",
 );
 
+const LEASE_PAIRING: Key = key(
+    "lease_pairing",
+    "true or false",
+    "false",
+    "As in a selective-failover route.",
+);
+
 /// The children of a host.
 pub const ROUTE_LATEST: Section = Section {
     heading: "a route with `type = \"latest\"`",
@@ -96,6 +103,7 @@ pub const ROUTE_LATEST: Section = Section {
         LIMIT_BURST,
         FAILOVER_EXPTIME,
         FAILOVER_TAG,
+        LEASE_PAIRING,
     ],
 };
 
@@ -171,5 +179,6 @@ pub const ROUTE_KEYED_FAILOVER: Section = Section {
         LIMIT_BURST,
         FAILOVER_EXPTIME,
         FAILOVER_TAG,
+        LEASE_PAIRING,
     ],
 };

@@ -88,6 +88,7 @@ pub(super) fn fill() -> impl Strategy<Value = Rule> {
                 weights,
                 failover: Failover {
                     max_tries: count.checked_sub(1).filter(|tries| *tries > 0),
+                    lease_pairing: count % 2 == 0,
                     ..Failover::DEFAULT
                 },
             })
@@ -102,6 +103,7 @@ pub(super) fn fill() -> impl Strategy<Value = Rule> {
                 |(tries, repeats_normal, weights, domains)| Rule::KeyedFailover(KeyedFailover {
                     failover: Failover {
                         exptime: 5,
+                        lease_pairing: repeats_normal,
                         ..Failover::DEFAULT
                     },
                     order: KeyOrder::Draws(Draws {

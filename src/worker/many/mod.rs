@@ -89,14 +89,19 @@ pub(super) async fn run(handle: Handle, terms: Terms, what: Retained, now: u64) 
             handle.permit(name, *limit).await;
             talk.pass(*child).await
         }
-        (Rule::KeyedFailover(rule), children) => keyed(&talk, children, rule).await,
+        (Rule::KeyedFailover(rule), children) => keyed(&talk, children, rule, now).await,
         (rule, children) => all(&talk, rule, children, now).await,
     }
 }
 
 /// The first child, and where that fails others, in an order that follows from the key.
-async fn keyed(talk: &Talk<'_>, children: &[NodeId], rule: &KeyedFailover) -> Answer {
+async fn keyed(talk: &Talk<'_>, children: &[NodeId], rule: &KeyedFailover, now: u64) -> Answer {
     let memory = &talk.terms.memory;
+    if rule.failover.lease_pairing
+        && let Some(token) = talk.what.token()
+    {
+        return store_lease(talk, children, token, now).await;
+    }
     // It counts the request.
     memory.order(&rule.failover, children.len());
     let mut way = Way::new(rule, talk.what.key(), children.len(), talk.terms.normal);
@@ -107,14 +112,29 @@ async fn keyed(talk: &Talk<'_>, children: &[NodeId], rule: &KeyedFailover) -> An
         };
         let answer = talk.pass(*node).await;
         let new = talk.judge(&answer);
-        if !failures(&rule.failover, talk.group).has(new) {
-            return answer;
-        }
-        match way.next(child, new) {
+        let next = match failures(&rule.failover, talk.group).has(new) {
+            true => way.next(child, new),
+            false => None,
+        };
+        match next {
             Some(next) if memory.may_go_on(&rule.failover, new) => child = next,
+            _ if rule.failover.lease_pairing => {
+                return paired(answer, &memory.leases, child, talk.what.key(), now);
+            }
             _ => return answer,
         }
     }
+}
+
+/// Sends a `lease-set` to the child that has given its lease, with that one's token; without failover.
+async fn store_lease(talk: &Talk<'_>, children: &[NodeId], token: u64, now: u64) -> Answer {
+    let given = talk.terms.memory.leases.take(talk.what.key(), token, now);
+    let (child, token) = given.unwrap_or((0, token));
+    let what = talk.what.clone().with_token(token);
+    let Some(from) = children.get(child).copied() else {
+        return none();
+    };
+    talk.handle.ask(Ask { from, what }).await
 }
 
 /// The rules for a list of children.
@@ -192,16 +212,10 @@ async fn all(talk: &Talk<'_>, rule: &Rule, children: &[NodeId], now: u64) -> Ans
         }
         Rule::Failover(rule) => {
             let pairs = rule.lease_pairing.then_some(&memory.leases);
-            if let Some(leases) = pairs
+            if pairs.is_some()
                 && let Some(token) = what.token()
             {
-                let given = leases.take(what.key(), token, now);
-                let (child, token) = given.unwrap_or((0, token));
-                let what = what.clone().with_token(token);
-                let Some(from) = children.get(child).copied() else {
-                    return none();
-                };
-                return handle.ask(Ask { from, what }).await;
+                return store_lease(talk, children, token, now).await;
             }
             let mut last = None;
             let order = memory.order(rule, children.len());

@@ -86,6 +86,31 @@ fn keys_on_their_way() {
     super::all_passes(r#"{"type": "ModifyKeyRoute", "target": "PoolRoute|p0"}"#);
 }
 
+/// memcached shows a key as its item was stored, in base64 (with a `b`) or not; a client sees its own.
+#[test]
+fn a_key_that_was_stored_in_base64_or_not() {
+    let scene = Scene::mcrouter(
+        r#"{"type": "ModifyKeyRoute", "target": "PoolRoute|p0", "ensure_key_prefix": "a:"}"#,
+        &[None],
+    );
+    for (asks, gets, want) in [
+        (
+            "mg k v k O1\r\n",
+            "mg a:k v k O1\r\n",
+            "VA 1 kk O1\r\nx\r\n",
+        ),
+        (
+            "mg aw== b v k O1\r\n",
+            "mg YTpr b v k O1\r\n",
+            "VA 1 kaw== O1 b\r\nx\r\n",
+        ),
+    ] {
+        for says in ["VA 1 ka:k O1\r\nx\r\n", "VA 1 kYTpr O1 b\r\nx\r\n"] {
+            scene.check((asks, &[(0, "", says)], want, &[(0, gets)]));
+        }
+    }
+}
+
 #[test]
 fn a_key_that_gets_too_long() {
     let scene = Scene::mcrouter(

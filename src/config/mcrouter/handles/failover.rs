@@ -74,10 +74,6 @@ impl Builder<'_, '_> {
             Ordered::Otherwise => None,
         };
         let rule = self.failover_rule(spec, exptime)?;
-        if order.is_some() && rule.lease_pairing {
-            let what = "`enable_lease_pairing` with this failover policy";
-            return self.later(spec.at, what);
-        }
         let children = children.into_iter().map(|child| self.as_route(child));
         let children = children.collect();
         Some(vec![Handle::Route(match order {

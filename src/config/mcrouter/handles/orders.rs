@@ -177,9 +177,6 @@ impl Builder<'_, '_> {
             return self.later(spec.at, "this failover policy in a LatestRoute");
         }
         let failover = self.failover_rule(spec, 0)?;
-        if failover.lease_pairing {
-            return self.later(spec.at, "`enable_lease_pairing` of a LatestRoute");
-        }
         match children.len() {
             0 => return Some(one(Choose::Null)),
             1 => return Some(children),

@@ -9,8 +9,8 @@ mod routes;
 use std::time::Duration;
 
 use super::super::{
-    Failover, Keys, Limit, Modify, Pool, Route, Rule, Shadow, Shard, Split, Verdict, Verdicts,
-    parse as parse_toml,
+    Failover, KeyedFailover, Keys, Latest, Limit, Modify, Pool, Route, Rule, Shadow, Shard, Split,
+    Verdict, Verdicts, parse as parse_toml,
 };
 use super::*;
 use crate::hash::Distribution;

@@ -768,6 +768,33 @@ fn failover_with_all_it_can_say() {
     };
     let text = r#""enable_lease_pairing": true, "name": "n""#;
     assert_eq!(read(text), of(pairs, 2));
+    for (kind, policy) in [
+        (
+            "LatestRoute",
+            r#"{"type": "LeastFailuresPolicy", "max_tries": 2}"#,
+        ),
+        (
+            "FailoverRoute",
+            r#"{"type": "RendezvousPolicy", "tags": ["b"]}"#,
+        ),
+        (
+            "FailoverRoute",
+            r#"{"type": "DeterministicOrderPolicy", "max_tries": 2, "max_error_tries": 2}"#,
+        ),
+    ] {
+        let read = route(&format!(
+            r#"{{"type": "{kind}", "children": ["PoolRoute|A", "PoolRoute|B"], "failover_policy": {policy}, {text}}}"#
+        ));
+        let (Route::Many { rule, .. }, _) = &read else {
+            panic!("{read:?}");
+        };
+        let (Rule::Latest(Latest { failover, .. })
+        | Rule::KeyedFailover(KeyedFailover { failover, .. })) = rule
+        else {
+            panic!("{rule:?}");
+        };
+        assert!(failover.lease_pairing, "{kind} {policy}");
+    }
     for (text, exptime) in [("", 60), (r#", "failover_exptime": 5"#, 5)] {
         let text = format!(
             r#"{{"type": "FailoverWithExptimeRoute", "normal": "PoolRoute|A", "failover": ["PoolRoute|B", "PoolRoute|C"]{text}}}"#
