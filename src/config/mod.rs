@@ -139,10 +139,21 @@ pub struct Pool {
     pub on_return: Option<OnReturn>,
     /// Whether deletions that fail are written down ([`Config::spool`]), and what the lines call the pool.
     pub spool: Option<String>,
+    /// What mcrouter's questions are answered with, if that is not the pool's own name.
+    pub shown: Option<Shown>,
     /// When a server is taken out, and when it is tried again.
     pub tko: Tko,
     /// How much may wait for one connection.
     pub queue: Queue,
+}
+
+/// What mcrouter calls the servers of a pool that stands for one of its pools, or for a server of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The name of its pool.
+    pub pool: String,
+    /// The number of the first server there.
+    pub first: u32,
 }
 
 /// What becomes of requests that a pool can't serve.
@@ -355,6 +366,15 @@ impl Config {
 }
 
 impl Pool {
+    /// What mcrouter calls the pool, and the number of its first server there.
+    #[must_use]
+    pub fn shown_as(&self) -> (&str, usize) {
+        match &self.shown {
+            Some(shown) => (&shown.pool, shown.first as usize),
+            None => (&self.name, 0),
+        }
+    }
+
     /// A pool with these servers, every other setting at its default.
     #[must_use]
     pub fn new(name: impl Into<String>, servers: Vec<Server>) -> Self {
@@ -373,6 +393,7 @@ impl Pool {
             gutter: None,
             on_return: None,
             spool: None,
+            shown: None,
             tko: Tko::default(),
             queue: Queue::default(),
         }

@@ -10,7 +10,7 @@ use ::toml::de::DeValue;
 
 use super::diagnostics::{Report, nearest, quoted};
 use super::read::{Entry, Table, entries};
-use super::{Discover, Gutter, OnFailure, OnReturn, Pool, Queue, Server, ServerAddr, tko};
+use super::{Discover, Gutter, OnFailure, OnReturn, Pool, Queue, Server, ServerAddr, Shown, tko};
 use super::{discover, placement, routes, schema, toml};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -295,6 +295,7 @@ fn pool(
     let count = servers.as_ref().map(Vec::len).filter(|count| *count > 0);
     pool.tko = tko::read(report, &table, count);
     pool.spool = super::spool::of_pool(report, root, &table, entry.key);
+    pool.shown = shown(report, &table, entry.key);
     pool.queue = queue(report, &table);
     let placement = placement?;
     let placed = placement::check(
@@ -466,4 +467,18 @@ fn queue(report: &mut Report<'_>, pool: &Table<'_, '_>) -> Queue {
         table.size(report, "bytes", 64 << 10..=1 << 30, &mut queue.bytes);
     }
     queue
+}
+
+/// What the pool is called where mcrouter's questions are answered.
+fn shown(report: &mut Report<'_>, table: &Table<'_, '_>, own: &str) -> Option<Shown> {
+    let mut first = 0;
+    table.usize(report, "shown_from", 0..=65_535, &mut first);
+    let name = match table.get("shown_as") {
+        Some(entry) => entry.string(report, "text")?,
+        None => own,
+    };
+    (name != own || first != 0).then(|| Shown {
+        pool: name.to_owned(),
+        first: u32::try_from(first).unwrap_or(0),
+    })
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{
     Config, Discover, FailOpen, Gutter, Listen, LogFormat, Membership, Pool, Route, Rule, Server,
-    Share, Source, routes, show_duration, show_size,
+    Share, Shown, Source, routes, show_duration, show_size,
 };
 
 /// The whole file.
@@ -140,6 +140,10 @@ fn pool(text: &mut String, pool: &Pool, all: &[Pool]) {
     if let Some(name) = &pool.spool {
         line(text, "spool", true);
         line(text, "spool_name", quoted(name));
+    }
+    if let Some(Shown { pool, first }) = &pool.shown {
+        line(text, "shown_as", quoted(pool));
+        line(text, "shown_from", first);
     }
     line(text, "tko.after", pool.tko.after);
     line(

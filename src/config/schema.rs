@@ -372,6 +372,18 @@ pub const POOL: Section = Section {
             "What lines of the format `v2` call the pool; with `spool` only.",
         ),
         key(
+            "shown_as",
+            "text",
+            "the pool's name",
+            "What answers to mcrouter's questions (`introspection`) call the pool. `ringroad convert` writes it where one pool of mcrouter's has become several.",
+        ),
+        key(
+            "shown_from",
+            "0 to 65535",
+            "`0`",
+            "The number that the first server has in these answers.",
+        ),
+        key(
             "tko",
             "table",
             "see there",

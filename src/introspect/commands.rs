@@ -4,6 +4,8 @@
 //! answered with `ERROR: ` and the reason, in mcrouter's words. The commands that 0.36 does not have are unknown where
 //! ringroad is to be like it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::View;
@@ -253,12 +255,19 @@ fn verbosity(instance: &Instance, args: &[&str]) -> Result<String, String> {
 }
 
 fn pools(view: &View<'_>) -> String {
-    let mut all = serde_json::Map::new();
+    let mut all: BTreeMap<&str, BTreeMap<usize, String>> = BTreeMap::new();
     for pool in &view.config.pools {
-        let leaves = (0..pool.servers.len()).map(|n| walk::leaf(pool, n, view.config.compat));
-        let leaves: Vec<Value> = leaves.map(Value::from).collect();
-        all.insert(pool.name.clone(), leaves.into());
+        let (name, first) = pool.shown_as();
+        let servers = all.entry(name).or_default();
+        for server in 0..pool.servers.len() {
+            let leaf = || walk::leaf(pool, server, view.config.compat);
+            servers.entry(first + server).or_insert_with(leaf);
+        }
     }
+    let all: serde_json::Map<String, Value> = all
+        .into_iter()
+        .map(|(name, servers)| (name.to_owned(), servers.into_values().collect()))
+        .collect();
     pretty(&Value::Object(all))
 }
 

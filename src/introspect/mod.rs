@@ -13,6 +13,7 @@ pub mod figures;
 pub mod files;
 pub mod instance;
 pub mod json;
+mod layers;
 mod servers;
 pub mod tasks;
 pub mod walk;

@@ -11,7 +11,7 @@
 
 use std::fmt::Write as _;
 
-use super::View;
+use super::{View, layers};
 use crate::config::mcrouter;
 use crate::config::{
     Choose, Compat, ErrorResult, Failover, FailoverOn, KeyedFailover, Latest, OnFailure, Pool,
@@ -70,6 +70,25 @@ enum How {
     Ends(Ended),
 }
 
+/// Where a handle stands in the tree.
+#[derive(Clone, Copy)]
+struct Place {
+    depth: usize,
+    /// The log of the pool that it is of stands above.
+    spool_is_shown: bool,
+}
+
+impl Place {
+    /// Writes a line here; what stands below it is there.
+    fn below(self, text: &str, out: &mut String) -> Place {
+        line(text, self.depth, out);
+        Place {
+            depth: self.depth + 1,
+            ..self
+        }
+    }
+}
+
 /// A request that is followed.
 pub struct Walk<'v> {
     view: &'v View<'v>,
@@ -110,7 +129,11 @@ impl<'v> Walk<'v> {
             }
         };
         line("root", depth, &mut out);
-        self.handles(&self.view.config.route, self.key, depth + 1, &mut out);
+        let from = Place {
+            depth: depth + 1,
+            spool_is_shown: false,
+        };
+        self.handles(&self.view.config.route, self.key, from, &mut out);
         out.truncate(out.trim_end().len());
         out
     }
@@ -231,66 +254,103 @@ impl<'v> Walk<'v> {
         Ended::Failed(Verdict::Tko)
     }
 
-    fn handles(&self, route: &'v Route, key: &[u8], depth: usize, out: &mut String) {
-        if depth > MAX_DEPTH {
+    fn handles(&self, route: &'v Route, key: &[u8], at: Place, out: &mut String) {
+        if at.depth > MAX_DEPTH {
             return;
         }
         if let Route::Pool(pool) = route {
-            return self.pool_handles(*pool, key, depth, out);
+            return self.pool_handles(*pool, key, at, out);
+        }
+        let mut at = at;
+        if let Some(name) = layers::spool(self.view.config, route).filter(|_| !at.spool_is_shown) {
+            at = at.below(&format!("asynclog:{name}"), out);
+            at.spool_is_shown = true;
+        }
+        if let Some((child, targets)) = layers::shadows(route, key) {
+            return match child {
+                Route::Pool(pool) => self.pool_with_shadows(*pool, &targets, key, at, out),
+                child => {
+                    let below = if targets.is_empty() {
+                        at
+                    } else {
+                        at.below("shadow", out)
+                    };
+                    self.handles(child, key, below, out);
+                    self.copies(&targets, key, below, out);
+                }
+            };
         }
         let step = self.step(route, key);
         let below = match &step.name {
-            Some(name) => {
-                line(name, depth, out);
-                depth + 1
-            }
-            None => depth,
+            Some(name) => at.below(name, out),
+            None => at,
         };
         for (index, (child, key)) in step.each(key).enumerate() {
+            let mut below = below;
+            if index > 0 && layers::is_of_first(route) {
+                below.spool_is_shown = false;
+            }
             match exptime_elsewhere(route).filter(|_| index > 0) {
                 Some(seconds) => {
-                    line(&format!("modify-exptime|min|exptime={seconds}"), below, out);
-                    self.handles(child, key, below + 1, out);
+                    let name = format!("modify-exptime|min|exptime={seconds}");
+                    let below = below.below(&name, out);
+                    self.handles(child, key, below, out);
                 }
                 None => self.handles(child, key, below, out),
             }
         }
     }
 
-    fn pool_handles(&self, index: usize, key: &[u8], mut depth: usize, out: &mut String) {
+    /// The targets of shadows, which have logs of their own.
+    fn copies(&self, targets: &[&'v Route], key: &[u8], at: Place, out: &mut String) {
+        let at = Place {
+            spool_is_shown: false,
+            ..at
+        };
+        for target in targets {
+            self.handles(target, key, at, out);
+        }
+    }
+
+    fn pool_handles(&self, index: usize, key: &[u8], at: Place, out: &mut String) {
+        self.pool_with_shadows(index, &[], key, at, out);
+    }
+
+    /// A pool whose servers have shadows for the key.
+    fn pool_with_shadows(
+        &self,
+        index: usize,
+        targets: &[&'v Route],
+        key: &[u8],
+        at: Place,
+        out: &mut String,
+    ) {
         let Some(pool) = self.pool(index) else {
             return;
         };
-        if let Some(gutter) = pool.gutter {
-            line("failover", depth, out);
-            depth += 1;
-            self.pool_alone(index, pool, key, depth, out);
-            if depth <= MAX_DEPTH {
-                self.pool_handles(gutter.pool, key, depth, out);
-            }
-            return;
-        }
-        self.pool_alone(index, pool, key, depth, out);
-    }
-
-    fn pool_alone(
-        &self,
-        index: usize,
-        pool: &Pool,
-        key: &[u8],
-        mut depth: usize,
-        out: &mut String,
-    ) {
-        if let Some(name) = &pool.spool {
-            line(&format!("asynclog:{name}"), depth, out);
-            depth += 1;
+        let gutter = pool.gutter;
+        let outer = match gutter {
+            Some(_) => at.below("failover", out),
+            None => at,
+        };
+        let mut at = outer;
+        if let Some(name) = pool.spool.as_ref().filter(|_| !at.spool_is_shown) {
+            at = at.below(&format!("asynclog:{name}"), out);
         }
         if pool.servers.len() > 1 {
-            line(&self.hash(&pool.placement, is_weighted(pool)), depth, out);
-            depth += 1;
+            at = at.below(&self.hash(&pool.placement, is_weighted(pool)), out);
+        }
+        if !targets.is_empty() {
+            at = at.below("shadow", out);
         }
         if let Some(owner) = self.owner(index, key) {
-            line(&leaf(pool, owner, self.compat), depth, out);
+            line(&leaf(pool, owner, self.compat), at.depth, out);
+        }
+        self.copies(targets, key, at, out);
+        if let Some(gutter) = gutter
+            && outer.depth <= MAX_DEPTH
+        {
+            self.pool_handles(gutter.pool, key, outer, out);
         }
     }
 
@@ -597,8 +657,6 @@ impl<'v> Walk<'v> {
                 );
                 return (Some(name), all, how);
             }
-            // mcrouter shows it only around children that have copies for the key.
-            Rule::Shadow(_) if all.len() == 1 => return (None, all, how),
             rule => rule.name(),
         };
         (Some(name.to_owned()), all, how)
@@ -662,9 +720,10 @@ fn line(text: &str, depth: usize, out: &mut String) {
 #[must_use]
 pub fn leaf(pool: &Pool, server: usize, compat: Compat) -> String {
     let addr = pool.servers.get(server).map(|one| one.addr.to_string());
+    let (name, first) = pool.shown_as();
     let mut text = format!(
-        "host|pool={}|id={server}|ap={}:ascii:plain:notcompressed|timeout={}ms",
-        pool.name,
+        "host|pool={name}|id={}|ap={}:ascii:plain:notcompressed|timeout={}ms",
+        first + server,
         addr.unwrap_or_default(),
         pool.timeout.as_millis()
     );

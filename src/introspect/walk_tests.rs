@@ -134,7 +134,83 @@ fn the_tree_is_printed_as_mcrouter_prints_it() {
     assert_eq!(
         tree(failover, Compat::Latest),
         format!(
-            "proxy\n root\n  failover\n   modify-exptime|set|exptime=5\n    host|pool=b|id=0|ap=127.0.0.1:11{end}{more}\n   shadow\n    selection|hash|Ch3\n     host|pool=a|id={id}|ap=127.0.0.1:{owner}{end}{more}\n    host|pool=c|id=0|ap=127.0.0.1:21{end}{more}\n   error|log|mc_res_local_error|no"
+            "proxy\n root\n  failover\n   modify-exptime|set|exptime=5\n    host|pool=b|id=0|ap=127.0.0.1:11{end}{more}\n   selection|hash|Ch3\n    shadow\n     host|pool=a|id={id}|ap=127.0.0.1:{owner}{end}{more}\n     host|pool=c|id=0|ap=127.0.0.1:21{end}{more}\n   error|log|mc_res_local_error|no"
         )
     );
+}
+
+/// Of a PoolRoute mcrouter shows the log first, then shards, the hash, and what stands around each server.
+#[test]
+fn what_stands_around_servers_is_in_mcrouters_order() {
+    let settings = crate::config::mcrouter::Settings {
+        base: crate::config::mcrouter::Settings::default().base,
+        ..Default::default()
+    };
+    let shadows = |last: usize| {
+        format!(
+            r#"[{{"target": "PoolRoute|C", "index_range": [0, {last}], "key_fraction_range": [0, 1]}},
+            {{"target": "Pool|B", "index_range": [0, {last}], "key_fraction_range": [0, 1]}},
+            {{"target": "Pool|B", "index_range": [0, {last}], "key_fraction_range": [0, 0]}}]"#
+        )
+    };
+    let (all, some) = (shadows(2), shadows(1));
+    let copied = "host A\n* asynclog:C\n*  host C\n* host B";
+    for (fields, want) in [
+        (String::new(), "asynclog:A\n hash\n  host A".to_owned()),
+        (
+            r#", "rates": {"gets_rate": 5}, "shard_splits": {"1": 2}, "asynclog_name": "x""#.to_owned(),
+            "asynclog:x\n shardsplit\n  rate-limit|gets_rate=5|gets_burst=5\n   hash\n    host A".to_owned(),
+        ),
+        (
+            format!(r#", "shadows": {all}"#),
+            format!("asynclog:A\n hash\n  shadow\n   {}", copied.replace('*', "  ")),
+        ),
+        (
+            format!(r#", "shadows": {some}, "max_outstanding": 5"#),
+            format!(
+                "asynclog:A\n hash\n  shadow\n   outstanding-limit|limit=5\n    {}",
+                copied.replace('*', "  ")
+            ),
+        ),
+        (
+            r#", "max_outstanding": 5, "slow_warmup": {"failoverTarget": "PoolRoute|C"}"#.to_owned(),
+            "asynclog:A\n hash\n  slow-warmup\n   outstanding-limit|limit=5\n    host A\n   asynclog:C\n    host C".to_owned(),
+        ),
+        (
+            r#", "asynclog": false, "max_outstanding": 5"#.to_owned(),
+            "hash\n outstanding-limit|limit=5\n  host A".to_owned(),
+        ),
+    ] {
+        let text = format!(
+            r#"{{"pools": {{"A": {{"servers": ["a:1", "b:1"]}}, "B": {{"servers": ["c:1"]}}, "C": {{"servers": ["d:1"]}}}},
+                "route": {{"type": "PoolRoute", "pool": "A"{fields}}}}}"#
+        );
+        let (mut config, _) =
+            crate::config::mcrouter::parse_alone(&settings, "f.json", &text).unwrap();
+        config.compat = Compat::V0_36;
+        let snapshot = Snapshot::compile(&config).unwrap();
+        let view = View {
+            config: &config,
+            snapshot: &snapshot,
+            is_down: &|_, _| false,
+        };
+        // The first server has the key.
+        let key = ["k", "l", "m", "n", "o"].into_iter().find(|key| {
+            let asked = Walk::new(&view, Operation::Get, key.as_bytes()).servers();
+            asked.first().is_some_and(|server| server == "a:1")
+        });
+        let tree = Walk::new(&view, Operation::Get, key.unwrap().as_bytes()).tree();
+        let lines: Vec<String> = tree
+            .lines()
+            .map(|line| match line.split_once("host|pool=") {
+                Some((before, host)) => {
+                    assert_eq!(host.split('|').nth(1), Some("id=0"), "{line}");
+                    format!("{before}host {}", &host[..1])
+                }
+                None => line.replace("hash|Ch3", "hash"),
+            })
+            .collect();
+        let want: Vec<String> = want.lines().map(|line| format!(" {line}")).collect();
+        assert_eq!(lines[1..], want, "{text}");
+    }
 }

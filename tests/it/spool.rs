@@ -523,6 +523,7 @@ fn mcrouter_s_flags_and_json_mean_what_they_mean_there() {
                     "named": {{"type": "PoolRoute", "pool": "A", "asynclog_name": "log"}},
                     "list": "AllSyncRoute|Pool|A",
                     "kept": "PoolRoute|K",
+                    "limit": {{"type": "PoolRoute", "pool": "A", "max_outstanding": 5}},
                     "fail": {{"type": "FailoverRoute", "children": ["PoolRoute|A", "PoolRoute|B"]}},
                     "all": {{"type": "AllSyncRoute", "children": ["PoolRoute|B", "PoolRoute|A"]}}
                 }}}}
@@ -548,7 +549,7 @@ fn mcrouter_s_flags_and_json_mean_what_they_mean_there() {
     };
     let is_error = |line: String| line.starts_with("SERVER_ERROR");
     let router = start(&["--async-dir", path]);
-    for key in ["k", "named", "fail", "all"] {
+    for key in ["k", "named", "fail", "all", "limit"] {
         live.client()
             .ask(format!("set {key} 0 0 1\r\nx\r\n"), "STORED\r\n");
         assert_eq!(exchange(&router, key), "NOT_FOUND");
@@ -564,12 +565,13 @@ fn mcrouter_s_flags_and_json_mean_what_they_mean_there() {
         )
     };
     let seen: Vec<String> = lines(&spool).iter().map(|line| timeless(line)).collect();
-    assert_eq!(seen, [v1("k"), v1("named"), v1("fail"), v1("all")]);
+    let want = ["k", "named", "fail", "all", "limit"].map(v1);
+    assert_eq!(seen, want);
     // The key as the server sees it: without its routing prefix, unless the pool keeps it.
     assert_eq!(exchange(&router, "/././k"), "NOT_FOUND");
     assert_eq!(exchange(&router, "/././kept"), "NOT_FOUND");
     let seen: Vec<String> = lines(&spool).iter().map(|line| timeless(line)).collect();
-    assert_eq!(seen[4..], [v1("k"), v1("/././kept")]);
+    assert_eq!(seen[5..], [v1("k"), v1("/././kept")]);
     drop(router);
 
     let v2 = tempfile::tempdir().unwrap();

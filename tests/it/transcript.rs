@@ -89,13 +89,6 @@ const DIFFERENT: &[Rule] = &[
         is: |one, _| matches!(one.number, 409 | 414),
     },
     Rule {
-        why: "a server that is a child by itself is shown as a pool of its own",
-        count: 21,
-        is: |_, it| {
-            it.sent.contains("route_handles") && single_servers(&it.got) == lengthless(&it.want)
-        },
-    },
-    Rule {
         why: "a handle that changes nothing is not there, and DevNullRoute is NullRoute",
         count: 6,
         is: |one, it| it.sent.contains("route_handles") && (529..=534).contains(&one.number),
@@ -106,25 +99,6 @@ const DIFFERENT: &[Rule] = &[
         is: |one, it| one.block.contains("RateLimitRoute") && it.sent.contains("mcrouter__.route("),
     },
 ];
-
-/// A tree of handles with servers as mcrouter numbers them, without the length of the text.
-fn single_servers(tree: &str) -> String {
-    let mut out = String::new();
-    let mut rest = tree;
-    while let Some((before, after)) = rest.split_once("|pool=A.") {
-        let (number, behind) = after.split_once("|id=0|").unwrap_or((after, ""));
-        out += &format!("{before}|pool=A|id={number}|");
-        rest = behind;
-    }
-    lengthless(&(out + rest))
-}
-
-/// A reply of one value, without its length.
-fn lengthless(reply: &str) -> String {
-    let (line, rest) = reply.split_once("\\r\\n").unwrap_or((reply, ""));
-    let (line, _) = line.rsplit_once(' ').unwrap_or((line, ""));
-    format!("{line} {rest}")
-}
 
 /// Exchanges that are not sent: what they show is not what a client sees, or takes part of a minute.
 const LEFT_OUT: &[(&str, &str)] = &[

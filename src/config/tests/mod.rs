@@ -59,6 +59,7 @@ fn the_smallest_file_has_every_default() {
             gutter: None,
             on_return: None,
             spool: None,
+            shown: None,
             tko: Tko {
                 after: 3,
                 probe_min: second / 10,

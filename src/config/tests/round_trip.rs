@@ -79,6 +79,7 @@ prop_compose! {
         on_failure in option::of(proptest::sample::select(OnFailure::ALL)),
         on_return in option::of(proptest::sample::select(OnReturn::ALL)),
         spool in option::of("[^\r\n]{0,8}"),
+        shown in option::of(("[^\r\n]{11,15}", 0u32..=65_535)),
         (after, probe_min, more) in (1u32..=1_000_000, millis(10..1_000_000), millis(0..1_000_000)),
         (recover, hold_down) in (1u32..=100, millis(0..3_600_000)),
         (enabled, fail_open) in (any::<bool>(), option::of((1u32..=3, 0u32..=2, 1u32..=100))),
@@ -93,12 +94,13 @@ prop_compose! {
         });
         let tko = Tko { after, probe_min, probe_max: probe_min + more, recover, hold_down, enabled, fail_open };
         let queue = Queue { requests, bytes };
+        let shown = shown.map(|(pool, first)| Shown { pool, first });
         let mut servers = if discover.is_some() { Vec::new() } else { servers };
         if placement.weights_variable.is_some() {
             // Their weights are those of a ring.
             servers.iter_mut().for_each(|server| server.weight = None);
         }
-        Pool { name, servers, discover, placement, timeout, connect_timeout, connections, coalesce, keep_routing_prefix, warm_scaling, on_failure, gutter, on_return, spool, tko, queue }
+        Pool { name, servers, discover, placement, timeout, connect_timeout, connections, coalesce, keep_routing_prefix, warm_scaling, on_failure, gutter, on_return, spool, shown, tko, queue }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::super::super::diagnostics::quoted;
-use super::super::super::{Choose, ErrorResult, Pool, Route, Rule, Server, ServerAddr};
+use super::super::super::{Choose, ErrorResult, Pool, Route, Rule, Server, ServerAddr, Shown};
 use super::super::placement::{Spread, Wish};
 use super::super::pools::Read;
 use super::super::value::{Kind, Place, Value};
@@ -73,12 +73,16 @@ impl Builder<'_, '_> {
             fields?;
             return Some(empty(&pool.name, pool.error_on_empty));
         }
+        let spool = match spools && self.settings.base.spool.is_some() {
+            true => Some(self.spool_name(spec, &pool.name)?),
+            false => None,
+        };
         let (weights, tags) = (pool.weights.as_ref(), pool.tags.as_ref());
         let hash = spec.field("hash");
         let as_route = route_of_hash(hash).filter(|_| pool.servers.len() > 1);
         if let (Some(kind), Some(arg)) = (as_route, hash) {
             fields?;
-            let children = self.around_each(spec, &pool, &around?, shadows?)?;
+            let children = self.around_each(spec, (&pool, spool), &around?, shadows?)?;
             let children = children.into_iter().map(Handle::Route).collect();
             let at = arg.at;
             let own = Spec { kind, at, arg };
@@ -111,20 +115,16 @@ impl Builder<'_, '_> {
         }
         fields?;
         let (around, shadows) = (around?, shadows?);
-        let spool = match spools && self.settings.base.spool.is_some() {
-            true => Some(self.spool_name(spec, &pool.name)?),
-            false => None,
-        };
         let servers = spread.servers.len();
         let alike = around.is_empty() && pool.routes.is_empty();
         if alike && shadows.iter().all(|shadow| shadow.is_for_all(servers)) {
-            let route = Route::Pool(self.add_pool(&pool, &pool.name, spread, spool));
+            let route = Route::Pool(self.add_pool(&pool, None, spread, spool));
             let shadows = self.targets(shadows)?;
             let shadows = shadows.iter().filter(|shadow| shadow.covers(0));
             return Some(shadows.fold(route, Known::around));
         }
         // Its servers differ in what stands around them, so that each is a route of its own.
-        let mut children = self.around_each(spec, &pool, &around, shadows)?;
+        let mut children = self.around_each(spec, (&pool, spool), &around, shadows)?;
         if children.len() == 1 {
             return children.pop();
         }
@@ -135,12 +135,14 @@ impl Builder<'_, '_> {
     fn around_each(
         &mut self,
         spec: &Spec<'_>,
-        pool: &Rc<Read>,
+        (pool, spool): (&Rc<Read>, Option<String>),
         around: &[(Rule, Option<Route>)],
         shadows: Vec<Known<Value>>,
     ) -> Option<Vec<Route>> {
         let servers = self.servers_in(spec, pool)?;
-        let servers: Vec<Route> = servers.into_iter().map(|one| self.as_route(one)).collect();
+        let servers = servers.into_iter();
+        let servers = servers.map(|one| self.route_of(one, spool.as_ref()));
+        let servers: Vec<Route> = servers.collect();
         let shadows = self.targets(shadows)?;
         let mut children = Vec::new();
         for (index, mut route) in servers.into_iter().enumerate() {
@@ -300,7 +302,7 @@ impl Builder<'_, '_> {
             }
         }
         let spread = wish.spread(self.findings, &servers)?;
-        let index = self.add_pool(&pool, &pool.name, spread, None);
+        let index = self.add_pool(&pool, None, spread, None);
         Some(Handle::Route(Route::Pool(index)))
     }
 
@@ -324,6 +326,11 @@ impl Builder<'_, '_> {
 
     /// The route to a handle; a single server becomes a pool.
     pub(super) fn as_route(&mut self, handle: Handle) -> Route {
+        self.route_of(handle, None)
+    }
+
+    /// The same; what can't be deleted at a single server is written down under this name.
+    fn route_of(&mut self, handle: Handle, spool: Option<&String>) -> Route {
         match handle {
             Handle::Route(route) => route,
             Handle::Server { pool, index } => {
@@ -335,8 +342,7 @@ impl Builder<'_, '_> {
                     },
                     servers: servers.map(|(server, _)| server.clone()).collect(),
                 };
-                let name = format!("{}.{index}", pool.name);
-                Route::Pool(self.add_pool(&pool, &name, spread, None))
+                Route::Pool(self.add_pool(&pool, Some(index), spread, spool.cloned()))
             }
         }
     }
@@ -356,11 +362,11 @@ impl Builder<'_, '_> {
         }
     }
 
-    /// The number of the pool with these servers, which may be there already.
+    /// The number of the pool with these servers, or with a single one of a pool's, which may be there already.
     fn add_pool(
         &mut self,
         read: &Read,
-        name: &str,
+        single: Option<usize>,
         spread: Spread,
         spool: Option<String>,
     ) -> usize {
@@ -375,11 +381,19 @@ impl Builder<'_, '_> {
             return known;
         }
         let mut pool = read.pool.clone();
-        pool.name = self.unique(name);
+        let name = match single {
+            Some(index) => format!("{}.{index}", read.name),
+            None => read.name.clone(),
+        };
+        pool.name = self.unique(&name);
+        pool.shown = (pool.name != read.name).then(|| Shown {
+            pool: read.name.clone(),
+            first: single.map_or(0, |index| u32::try_from(index).unwrap_or(u32::MAX)),
+        });
         pool.placement = spread.placement.clone();
         pool.servers = spread.servers.clone();
         pool.spool = spool;
-        if pool.name != *name {
+        if pool.name != name {
             self.findings
                 .warn(read.at, format!("this pool is shown as \"{}\"", pool.name));
         }
