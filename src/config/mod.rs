@@ -20,6 +20,7 @@ mod discover;
 mod fills;
 mod keys;
 mod keys_show;
+mod layout;
 mod many;
 pub mod mcrouter;
 mod orders;

@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::layout::broken;
 use super::{
     Config, Discover, FailOpen, Gutter, Listen, LogFormat, Membership, Pool, Route, Rule, Server,
     Share, Shown, Source, routes, show_duration, show_size,
@@ -37,7 +38,8 @@ pub(super) fn config(config: &Config) -> String {
         "shutdown_delay",
         quoted(&show_duration(config.shutdown_delay)),
     );
-    line(&mut text, "route", route(config, &config.route));
+    let whole = route(config, &config.route);
+    line(&mut text, "route", broken("route", &whole));
     for one in &config.pools {
         pool(&mut text, one, &config.pools);
     }
@@ -85,7 +87,10 @@ fn pool(text: &mut String, pool: &Pool, all: &[Pool]) {
     let _ = writeln!(text, "\n[pools.{}]", key(&pool.name));
     match &pool.discover {
         Some(found) => discover(text, found),
-        None => line(text, "servers", list(pool.servers.iter().map(server))),
+        None => {
+            let servers = list(pool.servers.iter().map(server));
+            line(text, "servers", broken("servers", &servers));
+        }
     }
     let placement = &pool.placement;
     line(text, "distribution", quoted(placement.distribution.name()));
@@ -279,7 +284,7 @@ fn server(server: &Server) -> String {
     }
 }
 
-/// On one line, since TOML's inline tables may not be broken in older readers.
+/// On one line, however long that is.
 fn route(config: &Config, node: &Route) -> String {
     match node {
         Route::Pool(index) => quoted(config.pools.get(*index).map_or("", |pool| &pool.name)),
