@@ -332,3 +332,53 @@ fn a_lease_get_follows_a_note() {
         ),
     ]);
 }
+
+/// Requests that one client sends in a row come to a server in its order. A get that has to ask the second server after the
+/// first may come behind a set of its client's that was sent behind it, as with mcrouter.
+#[test]
+fn a_pipeline_keeps_its_order() {
+    let scene = scene("");
+    let small = "set k 7 5 2\r\nxy\r\n";
+    let whole = "VALUE k 7 2\r\nxy\r\nEND\r\n";
+    let both = [LARGE, "get k\r\n", small, "get k\r\n"].concat();
+    let answers = [
+        (0, "set k 39", "STORED\r\n"),
+        (0, "set k 7", "STORED\r\n"),
+        (0, "get k", NOTED),
+        (0, "get k", whole),
+        (1, "set", "STORED\r\n"),
+        (1, "get", FOUND),
+    ];
+    let want = ["STORED\r\n", FOUND, "STORED\r\n", whole].concat();
+    scene.check((
+        &both,
+        &answers,
+        &want,
+        &[
+            (1, LARGE),
+            (0, NOTE),
+            (0, "get k\r\n"),
+            (1, "get k\r\n"),
+            (0, small),
+            (0, "get k\r\n"),
+        ],
+    ));
+    let get_first = ["get k\r\n", small, "delete k\r\n", "get k\r\n"].concat();
+    let answers = [
+        (0, "get", whole),
+        (0, "get", MISS),
+        (0, "set", "STORED\r\n"),
+        (0, "delete", "DELETED\r\n"),
+    ];
+    scene.check((
+        &get_first,
+        &answers,
+        &[whole, "STORED\r\nDELETED\r\n", MISS].concat(),
+        &[
+            (0, "get k\r\n"),
+            (0, small),
+            (0, "delete k\r\n"),
+            (0, "get k\r\n"),
+        ],
+    ));
+}

@@ -107,3 +107,40 @@ fn the_number_is_before_the_hash_stop() {
     got.sort();
     assert_eq!(got, ["delete k::1|#|x\r\n", "delete k|#|x\r\n"]);
 }
+
+/// What a client sends in a row is done in its order, copy by copy: a get never finds what was deleted before it, nor does an
+/// update of its client's own copy overtake one.
+#[test]
+fn a_pipeline_keeps_its_order() {
+    let scene = scene(r#""all_sync": true, "first_hit": true"#);
+    let [own, other] = copies(&scene);
+    let value = |copy: &str| HIT.replace(" k ", &format!(" {copy} "));
+    let (hit, set) = (value(own), "set k 7 5 1\r\nx\r\n");
+    let get = format!("get {own}");
+    let answers = [
+        (0, "set", "STORED\r\n"),
+        (0, "delete", "DELETED\r\n"),
+        (0, get.as_str(), hit.as_str()),
+        (0, &get, &hit),
+        (0, &get, MISS),
+        (0, "get", MISS),
+    ];
+    let since = scene.script(&answers)[0];
+    let mut client = scene.router.client();
+    client.send(["get k\r\n", set, "get k\r\ndelete k\r\nget k\r\nmn\r\n"].concat());
+    client.expect([HIT, "STORED\r\n", HIT, "DELETED\r\n", MISS, "MN\r\n"].concat());
+    let got = scene.got(0, since);
+    let order = |copy: &str| -> Vec<String> {
+        let mine = got
+            .iter()
+            .filter(|line| line.split_ascii_whitespace().nth(1) == Some(copy));
+        mine.map(|line| line.split(' ').next().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(
+        order(own),
+        ["get", "set", "get", "delete", "get"],
+        "{got:?}"
+    );
+    assert_eq!(order(other), ["set", "delete", "get"], "{got:?}");
+}
