@@ -12,7 +12,7 @@ KINDS = {
     "apps/v1": ["DaemonSet", "StatefulSet", "Deployment"],
     "policy/v1": ["PodDisruptionBudget"],
     "networking.k8s.io/v1": ["NetworkPolicy"],
-    "monitoring.coreos.com/v1": ["PodMonitor"],
+    "monitoring.coreos.com/v1": ["PodMonitor", "PrometheusRule"],
 }
 
 

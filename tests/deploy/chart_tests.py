@@ -117,6 +117,18 @@ CASES = {mode: {"mode": mode} for mode in MODES} | {
     "service, some at a time": {"mode": "service", "updateStrategy": {"maxUnavailable": 2}},
     "no protection": {"podDisruptionBudget": {"enabled": False}, "memcached": {"podDisruptionBudget": {"enabled": False}}},
     "no limits": {"resources": {"limits": {"memory": None}}, "memcached": {"resources": {"limits": {"memory": None}}}},
+    "spool": {"mode": "service", "spool": {"enabled": True}},
+    "spool on the node": {
+        "spool": {"enabled": True, "volume": "hostPath", "size": "256Mi", "fsync": "each", "replay": False, "unknownServers": "drop"},
+        "settings": {"pools": {"cache": {"timeout": "250ms"}}, "spool": {"format": "v2"}},
+        "podMonitor": {"enabled": True},
+        "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+    },
+    "spool of an own configuration": {
+        "config": OWN_CONFIG + 'spool = true\n[spool]\ndir = "/spool"\n',
+        "spool": {"enabled": True, "dir": "/spool"},
+    },
+    "spool of mcrouter": {"mcrouterConfig": MCROUTER, "spool": {"enabled": True}},
     "no waiting": {"preStopSleepSeconds": 0, "shutdownDelaySeconds": 0, "drainSeconds": 1, "rollOnConfigChange": False},
 }
 
@@ -164,7 +176,8 @@ def pods_keep_to_the_restricted_profile(name):
         security = spec["securityContext"]
         assert security["runAsNonRoot"] is True and security["runAsUser"] > 0
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert all(set(v) - {"name"} <= {"configMap", "emptyDir"} for v in spec.get("volumes", []))
+        kinds = {"configMap", "emptyDir"} | ({"hostPath"} if is_router and "on the node" in name else set())
+        assert all(set(v) - {"name"} <= kinds for v in spec.get("volumes", []))
         for container in spec["containers"]:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,

@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy/helm/ringroad"
 VERSIONS = ["1.25", "1.27", "1.31", "1.34", "1.37"]
 # Kinds that are not Kubernetes' own: there are no schemas of them.
-FOREIGN = {"PodMonitor"}
+FOREIGN = {"PodMonitor", "PrometheusRule"}
 
 tests = []
 

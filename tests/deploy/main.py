@@ -7,7 +7,7 @@ import traceback
 
 import harness
 
-for name in ("chart_tests", "refusal_tests", "manifest_tests", "example_tests", "page_tests"):
+for name in ("chart_tests", "spool_tests", "refusal_tests", "manifest_tests", "example_tests", "page_tests"):
     importlib.import_module(name)
 
 

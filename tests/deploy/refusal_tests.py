@@ -43,6 +43,14 @@ REFUSED = [
     ("controller, of the old chart", {"controller": "daemonset"}, "controller is a value of the chart stable/mcrouter; here it is mode"),
     ("daemonset.hostPort, of the old chart", {"daemonset": {"hostPort": 5000}}, "here it is port"),
     ("replicaCount, of the old chart", {"memcached": {"replicaCount": 3}}, "here it is memcached.replicas"),
+    ("a spool on a node for pods that move", {"mode": "deployment", "spool": {"enabled": True, "volume": "hostPath"}}, "may be on another node"),
+    ("a directory on the node without its volume", {"spool": {"enabled": True, "hostPath": "/spool"}}, "spool.volume=hostPath are not"),
+    ("a spool for nobody", {"podSecurityContext": {"runAsUser": None}, "spool": {"enabled": True, "volume": "hostPath"}}, "whom is the directory to be given"),
+    ("a spool that is not in the configuration", {"config": OWN_CONFIG, "spool": {"enabled": True}}, "config does not name that directory"),
+    ("two spools of mcrouter", {"mcrouterConfig": MCROUTER, "mcrouterArgs": ["--async-dir=/x"], "spool": {"enabled": True}}, "the directory is the value spool.dir"),
+    ("a spool somewhere else", {"settings": {"spool": {"dir": "/x"}}, "spool": {"enabled": True}}, "it follows from the value spool.dir"),
+    ("alerts about nothing", {"prometheusRule": {"enabled": True}}, "say spool.enabled=true"),
+    ("alerts without metrics", {"prometheusRule": {"enabled": True}, "mcrouterConfig": MCROUTER}, "there are no metrics"),
     # By the schema.
     ("an unknown mode", {"mode": "daemonset"}, "mode: mode must be one of the following"),
     ("an unknown value", {"memcache": {}}, "Additional property memcache is not allowed"),
@@ -50,6 +58,7 @@ REFUSED = [
     ("a port for root", {"port": 80}, "port: Must be greater than or equal to 1024"),
     ("no server", {"memcached": {"replicas": 0}}, "memcached.replicas: Must be greater than or equal to 1"),
     ("text for a number", {"workers": "auto"}, "workers: Invalid type"),
+    ("a spool of no unit", {"spool": {"size": "1000"}}, "spool.size: Does not match pattern"),
     ("no digest", {"image": {"digest": "sha256:123"}}, "image.digest: Does not match pattern"),
 ]
 

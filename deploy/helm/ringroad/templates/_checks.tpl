@@ -8,6 +8,7 @@
 {{- include "ringroad.checks.config" . -}}
 {{- include "ringroad.checks.end" . -}}
 {{- include "ringroad.checks.memory" . -}}
+{{- include "ringroad.checks.spool" . -}}
 {{- end -}}
 
 {{/* Values of the chart stable/mcrouter. */}}

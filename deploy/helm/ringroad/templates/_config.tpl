@@ -87,12 +87,17 @@
 {{- $each := div . (mul 2 (int $.Values.workers)) | int64 -}}
 {{- $_ := set $settings "limits" (dict "worker_bytes" (printf "%dKiB" (div $each 1024))) -}}
 {{- end -}}
+{{- if .Values.spool.enabled }}{{ $_ := set $settings "spool" (include "ringroad.spool.table" . | fromJson) }}{{ end -}}
 {{- $theirs := deepCopy .Values.settings -}}
 {{- $pools := dig "pools" (dict) $theirs -}}
 {{- if or (not $pools) (hasKey $pools "cache") -}}
 {{- $cache := dig "cache" (dict) $pools -}}
 {{- if not (or (hasKey $cache "servers") (hasKey $cache "discover")) -}}
 {{- $_ := set $settings "pools" (dict "cache" (dict "discover" (include "ringroad.discover" . | fromJson))) -}}
+{{- end -}}
+{{- if .Values.spool.enabled -}}
+{{- $ours := dig "pools" "cache" (dict) $settings -}}
+{{- $_ := set $settings "pools" (dict "cache" (merge (dict "spool" true) $ours)) -}}
 {{- end -}}
 {{- end -}}
 {{- mergeOverwrite $settings $theirs | toJson -}}

@@ -56,6 +56,9 @@ spec:
   terminationGracePeriodSeconds: {{ include "ringroad.graceSeconds" . }}
   securityContext:
     {{- toYaml .Values.podSecurityContext | nindent 4 }}
+  {{- with include "ringroad.spool.prepare" . }}
+  {{- . | nindent 2 }}
+  {{- end }}
   containers:
     - name: ringroad
       image: {{ include "ringroad.image" (dict "image" .Values.image "default" .Chart.AppVersion) | quote }}
@@ -66,6 +69,9 @@ spec:
         - -p
         - {{ int .Values.port | quote }}
         - --config-file={{ include "ringroad.configFile" . }}
+        {{- if .Values.spool.enabled }}
+        - --async-dir={{ .Values.spool.dir }}
+        {{- end }}
         {{- with .Values.mcrouterArgs }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -120,6 +126,10 @@ spec:
           readOnly: true
         - name: run
           mountPath: /run/ringroad
+        {{- if .Values.spool.enabled }}
+        - name: spool
+          mountPath: {{ .Values.spool.dir }}
+        {{- end }}
         {{- with .Values.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -131,6 +141,9 @@ spec:
       emptyDir:
         medium: Memory
         sizeLimit: 1Mi
+    {{- if .Values.spool.enabled }}
+    {{- include "ringroad.spool.volume" . | nindent 4 }}
+    {{- end }}
     {{- with .Values.extraVolumes }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
