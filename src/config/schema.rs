@@ -565,13 +565,13 @@ pub const TKO: Section = Section {
             "after",
             "1 to 1000000",
             "3",
-            "Timeouts in a row that take a server out. One that can't be connected to is out at once.",
+            "Timeouts in a row that take a server out. One that can't be connected to, or closes a connection within its first second, is out at once.",
         ),
         key(
             "probe_min",
             "duration from 10ms to 1h",
             "\"100ms\"",
-            "The wait before a server that is out is tried again, give or take some jitter.",
+            "The wait before a server that is out is tried again: a half to the whole of this, by chance.",
         ),
         key(
             "probe_max",

@@ -16,7 +16,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub struct Tko {
     /// Whether a server is taken out at all.
     pub enabled: bool,
-    /// Timeouts in a row that take a server out. One that can't be connected to is out at once.
+    /// Timeouts in a row that take a server out. One that can't be connected to, or closes a connection within its first second,
+    /// is out at once.
     pub after: u32,
     /// The wait before the first probe; it doubles. Waits are jittered, so that the nodes of a cluster don't
     /// probe in step.

@@ -535,7 +535,8 @@ impl Core {
         let failed = match up.state {
             State::Ready { since } => {
                 up.stats.connections.sub(1);
-                self.now.saturating_sub(since) < YOUNG
+                // Timeouts are counted one by one.
+                kind != ErrorKind::Timeout && self.now.saturating_sub(since) < YOUNG
             }
             _ => true,
         };

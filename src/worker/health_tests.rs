@@ -192,6 +192,44 @@ fn a_server_that_hangs_costs_the_workers_three_timeouts_together() {
     );
 }
 
+/// Timeouts so short that a connection has given up before it is a second old are counted one by one like others.
+#[test]
+fn a_fresh_connection_that_hangs_costs_as_many_timeouts_as_any() {
+    let (mut a, _, tkos) = Worker::two(ONE);
+    a.asks("get one\r\n");
+    assert_eq!(a.until(240), 0);
+    assert_eq!(a.told(), "SERVER_ERROR timeout\r\n");
+    assert!(!a.core.todo.close.is_empty(), "it is given up");
+    a.core.todo.close.clear();
+    assert_eq!(tkos.totals(), Totals::default(), "after one timeout");
+    a.asks("get two\r\n");
+    assert_eq!(a.conns.len(), 2);
+    a.until(345);
+    assert_eq!(tkos.totals(), Totals::default(), "after two");
+    a.asks("get three\r\n");
+    a.until(460);
+    let out = Totals { soft: 1, hard: 0 };
+    assert_eq!(tkos.totals(), out, "after three");
+}
+
+#[test]
+fn a_fresh_connection_that_is_closed_takes_its_server_out() {
+    let (mut a, _, tkos) = Worker::two(ONE);
+    a.asks("get one\r\n");
+    a.core.conn_closed(a.conns[0], "closed by the server");
+    assert_eq!(tkos.totals(), Totals { soft: 0, hard: 1 });
+    // One that has lasted is made again, and that tells.
+    let (mut b, _, tkos) = Worker::two(ONE);
+    b.asks("get one\r\n");
+    b.hears("get one\r\n", "END\r\n");
+    b.until(5000);
+    b.core.conn_closed(b.conns[0], "closed by the server");
+    assert_eq!(tkos.totals(), Totals::default());
+    b.reachable = false;
+    b.asks("get two\r\n");
+    assert_eq!(tkos.totals(), Totals { soft: 0, hard: 1 });
+}
+
 #[test]
 fn another_worker_probes_when_the_first_one_is_gone() {
     let (mut a, mut b, _) = Worker::two(ONE);
