@@ -18,6 +18,8 @@ pub struct Figures {
     pub write_failed: Count,
     /// Deletions removed with the oldest files, at the bound.
     pub dropped: Count,
+    /// Files that somebody removed or moved while they were written.
+    pub displaced: Count,
     /// Deletions delivered by this process.
     pub replayed: Count,
     /// Lines that are no deletions.

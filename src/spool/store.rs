@@ -1,8 +1,9 @@
 //! The files of a spool: appended to, begun anew every 15 minutes, listed, and removed oldest first at the bound.
 //!
 //! Invariants: the current file is locked before it has its name; after an error it is cut back to its last whole line
-//! and closed, so that half a line is only ever the last one of a file; what is appended together is in one file. Files
-//! with other names than a spool's are not looked at. The caller tells the time.
+//! and closed, so that half a line is only ever the last one of a file; what is appended together is in one file; what
+//! was appended to a file that somebody removes meanwhile is appended to another one. Files with other names than a
+//! spool's are not looked at. The caller tells the time.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,6 +16,8 @@ use rustix::fs::{FlockOperation, flock};
 use super::figures::{Figures, file_bytes};
 use super::names::{self, FILE_SECONDS, Named};
 use crate::config::Spool as Settings;
+
+mod displaced;
 
 /// A file of a spool.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -192,8 +195,20 @@ impl Store {
         };
         match current.file.write_all(text) {
             Ok(()) => {
+                let before = current.len;
                 current.len += text.len() as u64;
                 current.unsynced = true;
+                // Before it is acknowledged.
+                if current.is_removed()
+                    && let Err(error) = self.watch()
+                {
+                    // The next watch saves what was acknowledged, and not this.
+                    if let Some(current) = &mut self.current {
+                        let _ = current.file.set_len(before);
+                        current.len = before;
+                    }
+                    return Err(error);
+                }
                 self.report();
                 Ok(())
             }
@@ -224,6 +239,7 @@ impl Store {
 
     /// Closes the current file; it is then the replayer's.
     pub(super) fn close(&mut self) -> io::Result<()> {
+        self.watch()?;
         let synced = match self.settings.fsync {
             crate::config::Fsync::Never => Ok(()),
             _ => self.sync(),
@@ -290,6 +306,8 @@ impl Store {
         let hidden = dir.join(format!(".{name}.new"));
         let file = OpenOptions::new()
             .append(true)
+            // It may have to be copied, if somebody removes it.
+            .read(true)
             .create_new(true)
             .open(&hidden)?;
         let path = dir.join(name);

@@ -18,6 +18,9 @@ use crate::config::{Fsync, Spool as Settings};
 /// Entries that may wait for the writer.
 pub const MAX_QUEUE: usize = 16 << 10;
 
+/// How often it is looked whether the file is where it was made.
+const WATCH: Duration = Duration::from_secs(1);
+
 /// Whoever waits for an entry to be written is told once: by [`Confirm::tell`], or that it is not written when this is
 /// dropped.
 pub struct Confirm(Option<Box<dyn FnOnce(bool) + Send>>);
@@ -96,6 +99,7 @@ impl Spool {
             shared: Arc::clone(&shared),
             store,
             synced_at: Instant::now(),
+            watched_at: Instant::now(),
             is_failing: false,
         };
         let thread = std::thread::Builder::new()
@@ -186,6 +190,7 @@ struct Writer {
     shared: Arc<Shared>,
     store: Store,
     synced_at: Instant,
+    watched_at: Instant,
     /// The last batch could not be written.
     is_failing: bool,
 }
@@ -247,7 +252,11 @@ impl Writer {
             }
             _ => None,
         };
-        ends.into_iter().chain(syncs).min()
+        let watches = self
+            .store
+            .is_open()
+            .then(|| WATCH.saturating_sub(self.watched_at.elapsed()));
+        ends.into_iter().chain(syncs).chain(watches).min()
     }
 
     fn write(&mut self, batch: Vec<(Deletion, Confirm)>) {
@@ -281,6 +290,13 @@ impl Writer {
     }
 
     fn do_what_is_due(&mut self, ends_file: bool) {
+        if self.watched_at.elapsed() >= WATCH {
+            self.watched_at = Instant::now();
+            let watched = self.store.watch();
+            if watched.is_err() {
+                self.report(watched.as_ref().err());
+            }
+        }
         if let Fsync::Interval(interval) = self.shared.settings.fsync
             && self.synced_at.elapsed() >= interval
         {
@@ -296,7 +312,9 @@ impl Writer {
             .is_some_and(|ends| ends <= since_1970().as_secs());
         if ends_file || is_over {
             let closed = self.store.close();
-            self.shared.places().clear();
+            if !self.store.is_open() {
+                self.shared.places().clear();
+            }
             if closed.is_err() {
                 self.report(closed.as_ref().err());
             }

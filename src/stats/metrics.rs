@@ -494,6 +494,12 @@ fn spool_metrics(page: &mut Page, spool: &Figures) {
         ),
         (
             Counter,
+            "ringroad_spool_displaced_total",
+            "Files of the spool that somebody removed or moved while they were written; what was in one that was removed is written again.",
+            &spool.displaced,
+        ),
+        (
+            Counter,
             "ringroad_spool_replayed_total",
             "Deletions of the spool that this process delivered.",
             &spool.replayed,

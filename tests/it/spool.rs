@@ -715,6 +715,69 @@ fn a_spool_may_be_added_while_it_runs() {
     });
 }
 
+/// Cleaners of temporary files do that, and people do.
+#[test]
+fn a_directory_that_is_removed_or_moved_is_made_again_with_what_was_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("spool");
+    let server = Scripted::start(refuses);
+    let admin = Port::reserve();
+    let mut router = Setup::new([server.addr()])
+        .pool("spool = true")
+        .table(&section(&place, ""))
+        .table(&format!("[admin]\nlisten = \"{}\"", admin.addr()))
+        .start();
+    let mut c = router.client();
+    let keys = || -> Vec<String> {
+        let lines = lines(&place).into_iter();
+        let keys = lines.map(|line| line.split("delete ").nth(1).unwrap()[..2].to_owned());
+        keys.collect()
+    };
+    let displaced = || {
+        let page = http::get(admin.addr(), "/metrics").1;
+        let line = page
+            .lines()
+            .find_map(|line| line.strip_prefix("ringroad_spool_displaced_total "));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    c.ask("delete k1\r\n", "NOT_FOUND\r\n");
+    std::fs::remove_dir_all(&place).unwrap();
+    // Nothing is acknowledged that is in no file.
+    c.ask("delete k2\r\n", "NOT_FOUND\r\n");
+    assert_eq!(keys(), ["k1", "k2"]);
+    assert_eq!(displaced(), 1);
+    // It is seen without a deletion, too.
+    std::fs::remove_file(files(&place).remove(0)).unwrap();
+    eventually("it is written again", || keys() == ["k1", "k2"]);
+    // What was moved is where it was moved to.
+    let moved = dir.path().join("moved");
+    std::fs::rename(&place, &moved).unwrap();
+    eventually("it is seen", || displaced() == 3);
+    c.ask("delete k3\r\n", "NOT_FOUND\r\n");
+    assert_eq!(keys(), ["k3"]);
+    assert_eq!(lines(&moved).len(), 2);
+    drop(c);
+    let log = router.process().output();
+    assert_eq!(
+        log.matches("was removed while it was written").count(),
+        2,
+        "{log}"
+    );
+    assert_eq!(
+        log.matches("was moved while it was written").count(),
+        1,
+        "{log}"
+    );
+    assert!(log.contains("ringroad replay"), "{log}");
+    // Until a file can be begun nothing is acknowledged, and what had been is not forgotten.
+    std::fs::remove_dir_all(&place).unwrap();
+    std::fs::write(&place, "").unwrap();
+    c = router.client();
+    c.ask("delete k4\r\n", "SERVER_ERROR out of order\r\n");
+    std::fs::remove_file(&place).unwrap();
+    eventually("it is written again", || keys() == ["k3"]);
+}
+
 #[test]
 fn the_files_have_a_bound_and_the_oldest_go() {
     let dir = tempfile::tempdir().unwrap();
