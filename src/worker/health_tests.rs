@@ -5,138 +5,40 @@
 
 use std::sync::Arc;
 
-use super::*;
-use crate::config;
 use crate::route::compile::Snapshot;
-use crate::stats;
 use crate::upstream::tko::{PoolFigures, Tkos, Totals};
-use crate::worker::core::Local;
+use crate::worker::played::{self, Shared, Worker, sent_text};
 
-struct Sharing(Arc<Tkos>);
-
-impl Local for Sharing {
-    fn version(&self) -> &[u8] {
-        b"VERSION 1\r\n"
-    }
-    fn stats(&mut self, _: &[u8], _: &mut Vec<u8>) {}
-    fn opened(&mut self, _: &str, _: &str, _: Arc<stats::Destination>) {}
-    fn troubled(&mut self, _name: &str) {}
-    fn tkos(&self) -> Arc<Tkos> {
-        Arc::clone(&self.0)
-    }
-    fn closed(&mut self, _: &Arc<stats::Destination>) {}
+/// What fails is answered with an error.
+fn strict(text: &str) -> String {
+    format!("miss_on_get_errors = false\n{text}")
 }
 
 fn snapshot(text: &str) -> Arc<Snapshot> {
-    let text = format!("miss_on_get_errors = false\n{text}");
-    let config = config::parse("f", &text).unwrap().0;
-    Arc::new(Snapshot::compile(&config).unwrap())
+    played::snapshot(&strict(text))
+}
+
+fn worker(text: &str, tkos: &Arc<Tkos>) -> Worker {
+    let shared = Shared {
+        tkos: Arc::clone(tkos),
+        ..Shared::default()
+    };
+    Worker::new(&strict(text), &shared)
+}
+
+/// Two that share what they know.
+fn two(text: &str) -> (Worker, Worker, Arc<Tkos>) {
+    let tkos = Arc::default();
+    (worker(text, &tkos), worker(text, &tkos), tkos)
 }
 
 const ONE: &str = "[pools.a]\nservers = [\"127.0.0.1:1\"]\ntimeout = \"100ms\"";
-
-struct Worker {
-    core: Core,
-    client: u32,
-    /// Whether connections can be made; the probe is answered then.
-    reachable: bool,
-    conns: Vec<u32>,
-}
-
-impl Worker {
-    fn new(text: &str, tkos: &Arc<Tkos>) -> Worker {
-        let local = Box::new(Sharing(Arc::clone(tkos)));
-        let mut core = Core::new(snapshot(text), local, Arc::default(), 1);
-        let client = core.client_opened();
-        Worker {
-            core,
-            client,
-            reachable: true,
-            conns: Vec::new(),
-        }
-    }
-
-    /// Two of them.
-    fn two(text: &str) -> (Worker, Worker, Arc<Tkos>) {
-        let tkos = Arc::default();
-        (Worker::new(text, &tkos), Worker::new(text, &tkos), tkos)
-    }
-
-    fn asks(&mut self, text: &str) -> String {
-        self.core.client_bytes(self.client, text.as_bytes());
-        self.connect();
-        self.told()
-    }
-
-    fn told(&mut self) -> String {
-        let out = &self.core.replies.client(self.client).unwrap().out;
-        let text = String::from_utf8(out.pending().to_vec()).unwrap();
-        self.core.client_wrote(self.client, text.len());
-        text
-    }
-
-    /// Whether it tried to connect.
-    fn connect(&mut self) -> bool {
-        let mut tried = false;
-        while let Some(conn) = self.core.todo.connect.pop() {
-            tried = true;
-            if !self.reachable {
-                self.core.conn_closed(conn, "unreachable");
-                continue;
-            }
-            self.core.conn_connected(conn);
-            assert_eq!(sent(&mut self.core, conn), "version\r\n");
-            self.core.conn_bytes(conn, b"VERSION 1\r\n");
-            self.conns.push(conn);
-        }
-        tried
-    }
-
-    /// The last connection hears exactly this, and answers.
-    #[track_caller]
-    fn hears(&mut self, what: &str, answer: &str) {
-        let conn = *self.conns.last().unwrap();
-        assert_eq!(sent(&mut self.core, conn), what);
-        self.core.conn_bytes(conn, answer.as_bytes());
-    }
-
-    /// Time passes until then, in milliseconds. Returns how often it tried to connect.
-    fn until(&mut self, millis: u64) -> usize {
-        let mut tries = 0;
-        while self.core.next_tick() <= millis * 1000 {
-            self.core.set_now(self.core.next_tick().max(self.core.now));
-            self.core.tick();
-            tries += usize::from(self.connect());
-        }
-        self.core.set_now(millis * 1000);
-        tries
-    }
-
-    fn downs(&self) -> u64 {
-        let all = self.core.destinations.iter().flatten();
-        all.map(|one| one.stats.downs.get()).sum()
-    }
-}
-
-fn sent(core: &mut Core, conn: u32) -> String {
-    let mut read = Vec::new();
-    loop {
-        let (piece, _) = core.conn_out(conn);
-        if piece.is_empty() {
-            core.conn_flushed(conn);
-            return String::from_utf8(read).unwrap();
-        }
-        read.extend_from_slice(piece);
-        let n = piece.len();
-        core.conn_wrote(conn, n);
-    }
-}
 
 const OUT: &str = "SERVER_ERROR server is down\r\n";
 
 #[test]
 fn a_server_that_one_worker_can_not_reach_is_out_for_both() {
-    let (mut a, mut b, _) = Worker::two(ONE);
+    let (mut a, mut b, _) = two(ONE);
     a.reachable = false;
     b.reachable = false;
     assert!(a.asks("get k\r\n").starts_with("SERVER_ERROR"));
@@ -161,7 +63,7 @@ fn a_server_that_one_worker_can_not_reach_is_out_for_both() {
 
 #[test]
 fn a_server_that_hangs_costs_the_workers_three_timeouts_together() {
-    let (mut a, mut b, tkos) = Worker::two(ONE);
+    let (mut a, mut b, tkos) = two(ONE);
     for worker in [&mut a, &mut b] {
         worker.asks("get k\r\n");
         worker.hears("get k\r\n", "END\r\n");
@@ -195,7 +97,7 @@ fn a_server_that_hangs_costs_the_workers_three_timeouts_together() {
 /// Timeouts so short that a connection has given up before it is a second old are counted one by one like others.
 #[test]
 fn a_fresh_connection_that_hangs_costs_as_many_timeouts_as_any() {
-    let (mut a, _, tkos) = Worker::two(ONE);
+    let (mut a, _, tkos) = two(ONE);
     a.asks("get one\r\n");
     assert_eq!(a.until(240), 0);
     assert_eq!(a.told(), "SERVER_ERROR timeout\r\n");
@@ -214,12 +116,12 @@ fn a_fresh_connection_that_hangs_costs_as_many_timeouts_as_any() {
 
 #[test]
 fn a_fresh_connection_that_is_closed_takes_its_server_out() {
-    let (mut a, _, tkos) = Worker::two(ONE);
+    let (mut a, _, tkos) = two(ONE);
     a.asks("get one\r\n");
     a.core.conn_closed(a.conns[0], "closed by the server");
     assert_eq!(tkos.totals(), Totals { soft: 0, hard: 1 });
     // One that has lasted is made again, and that tells.
-    let (mut b, _, tkos) = Worker::two(ONE);
+    let (mut b, _, tkos) = two(ONE);
     b.asks("get one\r\n");
     b.hears("get one\r\n", "END\r\n");
     b.until(5000);
@@ -232,10 +134,10 @@ fn a_fresh_connection_that_is_closed_takes_its_server_out() {
 
 #[test]
 fn another_worker_probes_when_the_first_one_is_gone() {
-    let (mut a, mut b, _) = Worker::two(ONE);
+    let (mut a, mut b, _) = two(ONE);
     // It has a connection that is in use.
     b.asks("get k\r\n");
-    assert_eq!(sent(&mut b.core, b.conns[0]), "get k\r\n");
+    assert_eq!(sent_text(&mut b.core, b.conns[0]), "get k\r\n");
     a.reachable = false;
     a.asks("get k\r\n");
     b.core.heed();
@@ -249,7 +151,7 @@ fn another_worker_probes_when_the_first_one_is_gone() {
 
 #[test]
 fn an_idle_connection_to_a_server_that_is_out_is_not_kept() {
-    let (mut a, mut b, _) = Worker::two(ONE);
+    let (mut a, mut b, _) = two(ONE);
     b.asks("get k\r\n");
     b.hears("get k\r\n", "END\r\n");
     b.told();
@@ -269,7 +171,7 @@ fn an_idle_connection_to_a_server_that_is_out_is_not_kept() {
 
 #[test]
 fn a_reload_keeps_what_is_known_of_a_server_that_stays() {
-    let (mut a, mut b, tkos) = Worker::two(ONE);
+    let (mut a, mut b, tkos) = two(ONE);
     a.reachable = false;
     a.asks("get k\r\n");
     // The same address with other settings, in another pool, in the same worker: that probes from now on.
@@ -296,7 +198,7 @@ fn pools_with_other_settings_share_it_within_a_worker() {
     let both = format!(
         "{ONE}\n[pools.b]\nservers = [\"127.0.0.1:1\"]\ntimeout = \"7s\"\n[route]\ntype = \"prefix\"\ndefault = \"a\"\nprefixes = {{ \"b:\" = \"b\" }}"
     );
-    let mut a = Worker::new(&both, &Arc::default());
+    let mut a = worker(&both, &Arc::default());
     a.reachable = false;
     a.asks("get k\r\n");
     assert_eq!(a.asks("get b:k\r\n"), OUT);
@@ -308,7 +210,7 @@ fn pools_with_other_settings_share_it_within_a_worker() {
 #[test]
 fn nothing_is_taken_out_where_that_is_switched_off() {
     let off = format!("{ONE}\ntko = {{ enabled = false, after = 1 }}");
-    let (mut a, _b, tkos) = Worker::two(&off);
+    let (mut a, _b, tkos) = two(&off);
     a.reachable = false;
     for _ in 0..3 {
         let told = a.asks("get k\r\n");
@@ -326,7 +228,7 @@ fn nothing_is_taken_out_where_that_is_switched_off() {
 #[test]
 fn a_pool_that_fails_open_goes_on_to_ask() {
     let text = "[pools.a]\nservers = [\"127.0.0.1:1\", \"127.0.0.1:2\", \"127.0.0.1:3\", \"127.0.0.1:4\"]\ntko = { fail_open_at = \"50%\", fail_open_until = 1 }";
-    let (mut a, mut b, tkos) = Worker::two(text);
+    let (mut a, mut b, tkos) = two(text);
     a.reachable = false;
     b.reachable = false;
     for n in 0..40 {

@@ -3,55 +3,26 @@
 use std::sync::Arc;
 
 use super::buf::Lent;
-use super::core::{Core, Local, Stats};
+use super::core::Core;
+use super::played::{self, Shared, connects, sent as server_reads};
 use crate::client::replies::Shape;
 use crate::config::{Config, Pool, Server, ServerAddr};
 use crate::route::compile::Snapshot;
-use crate::stats;
-
-struct Silent;
-
-impl Local for Silent {
-    fn version(&self) -> &[u8] {
-        b""
-    }
-    fn stats(&mut self, _: &[u8], _: &mut Vec<u8>) {}
-    fn opened(&mut self, _: &str, _: &str, _: Arc<stats::Destination>) {}
-    fn troubled(&mut self, _name: &str) {}
-    fn closed(&mut self, _: &Arc<stats::Destination>) {}
-}
 
 /// A core with one server that is connected, and a client.
 fn connected() -> (Core, u32, u32) {
     let server = Server::new(ServerAddr::Tcp(([127, 0, 0, 1], 1).into()));
     let config = Config::single_pool(Vec::new(), Pool::new("pool", vec![server]));
     let snapshot = Arc::new(Snapshot::compile(&config).unwrap());
-    let mut core = Core::new(snapshot, Box::new(Silent), Arc::new(Stats::default()), 1);
+    let mut core = played::core(snapshot, &Shared::default());
     let client = core.client_opened();
     core.client_bytes(client, b"get warm\r\n");
     let conn = core.todo.connect.pop().unwrap();
-    core.conn_connected(conn);
-    assert_eq!(server_reads(&mut core, conn), b"version\r\n");
-    core.conn_bytes(conn, b"VERSION 1\r\n");
+    connects(&mut core, conn);
     assert_eq!(server_reads(&mut core, conn), b"get warm\r\n");
     core.conn_bytes(conn, b"END\r\n");
     assert_eq!(client_reads(&mut core, client), b"END\r\n");
     (core, client, conn)
-}
-
-/// Everything there is for the server, taken piece by piece.
-fn server_reads(core: &mut Core, conn: u32) -> Vec<u8> {
-    let mut read = Vec::new();
-    loop {
-        let (piece, _) = core.conn_out(conn);
-        if piece.is_empty() {
-            core.conn_flushed(conn);
-            return read;
-        }
-        read.extend_from_slice(piece);
-        let n = piece.len();
-        core.conn_wrote(conn, n);
-    }
 }
 
 fn client_reads(core: &mut Core, client: u32) -> Vec<u8> {

@@ -29,6 +29,8 @@ mod moving;
 mod moving_core_tests;
 mod own;
 mod permits;
+#[cfg(test)]
+mod played;
 mod ready;
 mod rekey;
 mod returns;

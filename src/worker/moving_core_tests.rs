@@ -6,23 +6,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::core::{Core, Local, Stats};
+use super::core::Core;
+use super::played::{self, Shared, connects, sent_text};
 use crate::config::{self, ServerAddr};
 use crate::route::compile::{Previous, Snapshot};
 use crate::route::moved::Handover;
-use crate::stats;
-
-struct Silent;
-
-impl Local for Silent {
-    fn version(&self) -> &[u8] {
-        b"VERSION 1\r\n"
-    }
-    fn stats(&mut self, _: &[u8], _: &mut Vec<u8>) {}
-    fn opened(&mut self, _: &str, _: &str, _: Arc<stats::Destination>) {}
-    fn troubled(&mut self, _name: &str) {}
-    fn closed(&mut self, _: &Arc<stats::Destination>) {}
-}
 
 /// A pool of the one server `new`, which was `old` before.
 struct World {
@@ -51,12 +39,7 @@ impl World {
         let previous = BTreeMap::from([("a".to_owned(), vec![previous])]);
         let snapshot = Snapshot::compile_at(&new, &previous, ServerAddr::clone).unwrap();
         World {
-            core: Core::new(
-                Arc::new(snapshot),
-                Box::new(Silent),
-                Arc::new(Stats::default()),
-                1,
-            ),
+            core: played::core(Arc::new(snapshot), &Shared::default()),
             handover,
             now: 0,
             conns: HashMap::new(),
@@ -77,25 +60,13 @@ impl World {
         while let Some(conn) = self.core.todo.connect.pop() {
             if let Some(target) = self.core.conn_target(conn) {
                 self.conns.insert(target.name.clone(), conn);
-                self.core.conn_connected(conn);
-                assert_eq!(self.read(conn), "version\r\n");
-                self.core.conn_bytes(conn, b"VERSION 1\r\n");
+                connects(&mut self.core, conn);
             }
         }
     }
 
     fn read(&mut self, conn: u32) -> String {
-        let mut read = Vec::new();
-        loop {
-            let (piece, _) = self.core.conn_out(conn);
-            if piece.is_empty() {
-                self.core.conn_flushed(conn);
-                return String::from_utf8(read).unwrap();
-            }
-            read.extend_from_slice(piece);
-            let n = piece.len();
-            self.core.conn_wrote(conn, n);
-        }
+        sent_text(&mut self.core, conn)
     }
 
     /// What a server is asked.

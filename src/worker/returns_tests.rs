@@ -5,143 +5,37 @@
 
 use std::sync::Arc;
 
-use super::*;
-use crate::config::{self, ServerAddr};
-use crate::route::compile::Snapshot;
-use crate::stats;
 use crate::upstream::owed::Debts;
-use crate::worker::core::Local;
+use crate::worker::played::{Shared, Worker, snapshot};
 
-struct Sharing(Arc<Debts>);
-
-impl Local for Sharing {
-    fn version(&self) -> &[u8] {
-        b"VERSION 1\r\n"
-    }
-    fn stats(&mut self, _: &[u8], _: &mut Vec<u8>) {}
-    fn opened(&mut self, _: &str, _: &str, _: Arc<stats::Destination>) {}
-    fn troubled(&mut self, _name: &str) {}
-    fn owed(&mut self, name: &str, addr: &ServerAddr) -> Arc<Owed> {
-        self.0.of(name, addr)
-    }
-    fn closed(&mut self, _: &Arc<stats::Destination>) {}
+/// A worker with one server.
+fn worker(on_return: &str, debts: &Arc<Debts>) -> Worker {
+    let text = format!(
+        "flush_all = true\nmiss_on_get_errors = true\n[pools.a]\nservers = [\"127.0.0.1:1\"]\n{on_return}"
+    );
+    let shared = Shared {
+        debts: Arc::clone(debts),
+        ..Shared::default()
+    };
+    let mut worker = Worker::new(&text, &shared);
+    // Up for long enough that a lost connection is no failure of the server.
+    assert_eq!(worker.asks("get first\r\n"), "");
+    worker.hears("get first\r\n", "END\r\n");
+    assert_eq!(worker.told(), "END\r\n");
+    worker.pass(2000);
+    worker
 }
 
-/// A worker with one server and one client.
-struct Worker {
-    core: Core,
-    now: u64,
-    client: u32,
-    conn: Option<u32>,
-    /// Connections are made, and the probe is answered.
-    reachable: bool,
+fn replaying() -> Worker {
+    worker("on_return = \"replay\"", &Arc::default())
 }
 
 impl Worker {
-    fn new(on_return: &str, debts: &Arc<Debts>) -> Worker {
-        let text = format!(
-            "flush_all = true\nmiss_on_get_errors = true\n[pools.a]\nservers = [\"127.0.0.1:1\"]\n{on_return}"
-        );
-        let config = config::parse("f", &text).unwrap().0;
-        let snapshot = Arc::new(Snapshot::compile(&config).unwrap());
-        let local = Box::new(Sharing(Arc::clone(debts)));
-        let mut core = Core::new(snapshot, local, Arc::default(), 1);
-        let client = core.client_opened();
-        let mut worker = Worker {
-            core,
-            now: 0,
-            client,
-            conn: None,
-            reachable: true,
-        };
-        // Up for long enough that a lost connection is no failure of the server.
-        assert_eq!(worker.asks("get first\r\n"), "");
-        worker.hears("get first\r\n", "END\r\n");
-        assert_eq!(worker.told(), "END\r\n");
-        worker.pass(2000);
-        worker
-    }
-
-    fn replaying() -> Worker {
-        Worker::new("on_return = \"replay\"", &Arc::default())
-    }
-
-    /// The client asks; what it is told at once.
-    fn asks(&mut self, text: &str) -> String {
-        self.core.client_bytes(self.client, text.as_bytes());
-        self.connect();
-        self.told()
-    }
-
-    fn told(&mut self) -> String {
-        let out = &self.core.replies.client(self.client).unwrap().out;
-        let text = String::from_utf8(out.pending().to_vec()).unwrap();
-        self.core.client_wrote(self.client, text.len());
-        text
-    }
-
-    fn connect(&mut self) {
-        while let Some(conn) = self.core.todo.connect.pop() {
-            if !self.reachable {
-                self.core.conn_closed(conn, "unreachable");
-                continue;
-            }
-            self.conn = Some(conn);
-            self.core.conn_connected(conn);
-            assert_eq!(self.sent(), "version\r\n");
-            self.core.conn_bytes(conn, b"VERSION 1\r\n");
-        }
-    }
-
-    /// What the server has been sent.
-    fn sent(&mut self) -> String {
-        let Some(conn) = self.conn else {
-            return String::new();
-        };
-        let mut read = Vec::new();
-        loop {
-            let (piece, _) = self.core.conn_out(conn);
-            if piece.is_empty() {
-                self.core.conn_flushed(conn);
-                return String::from_utf8(read).unwrap();
-            }
-            read.extend_from_slice(piece);
-            let n = piece.len();
-            self.core.conn_wrote(conn, n);
-        }
-    }
-
-    /// The server hears exactly this, and answers.
-    #[track_caller]
-    fn hears(&mut self, what: &str, answer: &str) {
-        assert_eq!(self.sent(), what);
-        self.core.conn_bytes(self.conn.unwrap(), answer.as_bytes());
-        self.connect();
-    }
-
-    fn loses_connection(&mut self) {
-        let conn = self.conn.take().unwrap();
-        self.core.conn_closed(conn, "lost");
-    }
-
-    /// So many milliseconds pass.
-    fn pass(&mut self, millis: u64) {
-        let until = self.now + millis * 1000;
-        while self.core.next_tick() <= until {
-            self.now = self.now.max(self.core.next_tick());
-            self.core.set_now(self.now);
-            self.core.tick();
-            self.connect();
-        }
-        self.now = until;
-        self.core.set_now(until);
-    }
-
     /// The server can be reached again, and is found to be.
     fn comes_back(&mut self) {
         self.reachable = true;
         for _ in 0..2000 {
-            if self.conn.is_some() {
+            if !self.conns.is_empty() {
                 return;
             }
             self.pass(10);
@@ -157,7 +51,7 @@ impl Worker {
 
 #[test]
 fn what_was_under_way_on_a_lost_connection_is_deleted_before_it_is_asked_for() {
-    let mut worker = Worker::replaying();
+    let mut worker = replaying();
     worker.asks("set k 0 0 1\r\nv\r\nget k\r\nincr n 1\r\n");
     worker.loses_connection();
     let told = worker.told();
@@ -197,7 +91,7 @@ fn what_was_under_way_on_a_lost_connection_is_deleted_before_it_is_asked_for() {
 
 #[test]
 fn updates_while_a_server_is_out_are_made_up_for_when_it_is_back() {
-    let mut worker = Worker::replaying();
+    let mut worker = replaying();
     worker.reachable = false;
     worker.loses_connection();
     worker.asks("set first 0 0 1\r\nv\r\n");
@@ -235,8 +129,8 @@ fn updates_while_a_server_is_out_are_made_up_for_when_it_is_back() {
 #[test]
 fn every_worker_refuses_what_one_of_them_could_not_update() {
     let debts = Arc::default();
-    let mut one = Worker::new("on_return = \"replay\"", &debts);
-    let mut other = Worker::new("on_return = \"replay\"", &debts);
+    let mut one = worker("on_return = \"replay\"", &debts);
+    let mut other = worker("on_return = \"replay\"", &debts);
     one.reachable = false;
     one.loses_connection();
     one.asks("delete k\r\n");
@@ -254,7 +148,7 @@ fn every_worker_refuses_what_one_of_them_could_not_update() {
 
 #[test]
 fn who_settles_and_fails_lets_it_be_done_again() {
-    let mut worker = Worker::replaying();
+    let mut worker = replaying();
     worker.asks("delete a\r\n");
     worker.loses_connection();
     worker.told();
@@ -268,7 +162,7 @@ fn who_settles_and_fails_lets_it_be_done_again() {
 
 #[test]
 fn an_update_that_is_answered_late_has_been_done() {
-    let mut worker = Worker::replaying();
+    let mut worker = replaying();
     worker.asks("delete k\r\n");
     assert_eq!(worker.sent(), "delete k\r\n");
     worker.pass(1500);
@@ -282,7 +176,7 @@ fn an_update_that_is_answered_late_has_been_done() {
 
 /// A server that is out for a minute, is back, and has been up for so many seconds.
 fn cold(uptime: &str) -> Worker {
-    let mut worker = Worker::new("on_return = \"cold\"", &Arc::default());
+    let mut worker = worker("on_return = \"cold\"", &Arc::default());
     worker.reachable = false;
     worker.loses_connection();
     worker.asks("get k\r\n");
@@ -328,7 +222,7 @@ fn a_server_that_refuses_to_be_emptied_is_used_all_the_same() {
 
 #[test]
 fn a_flush_all_that_did_not_arrive_is_made_up_for() {
-    let mut worker = Worker::replaying();
+    let mut worker = replaying();
     worker.asks("flush_all\r\n");
     worker.loses_connection();
     assert!(worker.told().starts_with("SERVER_ERROR"));
@@ -340,7 +234,7 @@ fn a_flush_all_that_did_not_arrive_is_made_up_for() {
 
 #[test]
 fn a_server_that_is_trusted_is_owed_nothing() {
-    let mut worker = Worker::new("on_return = \"trust\"", &Arc::default());
+    let mut worker = worker("on_return = \"trust\"", &Arc::default());
     worker.asks("delete k\r\nflush_all\r\n");
     worker.loses_connection();
     worker.told();
@@ -350,7 +244,7 @@ fn a_server_that_is_trusted_is_owed_nothing() {
 
 #[test]
 fn a_key_that_is_updated_all_the_time_is_not_owed_for_ever() {
-    let mut worker = Worker::replaying();
+    let mut worker = replaying();
     worker.asks("set k 0 0 1\r\nv\r\n");
     worker.loses_connection();
     worker.told();
@@ -370,18 +264,8 @@ fn a_key_that_is_updated_all_the_time_is_not_owed_for_ever() {
 #[test]
 fn a_server_that_was_never_reached_is_not_emptied() {
     let text = "[pools.a]\nservers = [\"127.0.0.1:1\"]\non_return = \"cold\"";
-    let config = config::parse("f", text).unwrap().0;
-    let snapshot = Arc::new(Snapshot::compile(&config).unwrap());
-    let local = Box::new(Sharing(Arc::default()));
-    let mut core = Core::new(snapshot, local, Arc::default(), 1);
-    let client = core.client_opened();
-    let mut worker = Worker {
-        core,
-        now: 0,
-        client,
-        conn: None,
-        reachable: false,
-    };
+    let mut worker = Worker::new(text, &Shared::default());
+    worker.reachable = false;
     worker.asks("get k\r\ndelete k\r\n");
     worker.pass(5000);
     worker.told();
@@ -391,15 +275,15 @@ fn a_server_that_was_never_reached_is_not_emptied() {
 
 #[test]
 fn a_server_that_left_and_is_back_is_emptied_unless_it_has_been_restarted() {
-    let mut worker = Worker::replaying();
+    let mut worker = replaying();
     let of = |servers: &str| {
         let text = format!("[pools.a]\nservers = [{servers}]\non_return = \"replay\"");
-        Arc::new(Snapshot::compile(&config::parse("f", &text).unwrap().0).unwrap())
+        snapshot(&text)
     };
     worker.core.apply(of("\"127.0.0.1:2\""));
     worker.pass(60_000);
     worker.core.apply(of("\"127.0.0.1:1\""));
-    worker.conn = None;
+    worker.conns.clear();
     assert_eq!(worker.asks("get k\r\n"), "END\r\n");
     worker.hears("stats\r\n", "STAT uptime 3600\r\nEND\r\n");
     worker.hears("flush_all\r\n", "OK\r\n");
@@ -408,15 +292,15 @@ fn a_server_that_left_and_is_back_is_emptied_unless_it_has_been_restarted() {
 
 #[test]
 fn a_server_that_was_only_trusted_for_a_while_keeps_what_it_has() {
-    let mut worker = Worker::replaying();
+    let mut worker = replaying();
     let of = |on_return: &str| {
         let text = format!("[pools.a]\nservers = [\"127.0.0.1:1\"]\non_return = \"{on_return}\"");
-        Arc::new(Snapshot::compile(&config::parse("f", &text).unwrap().0).unwrap())
+        snapshot(&text)
     };
     worker.core.apply(of("trust"));
     worker.pass(60_000);
     worker.core.apply(of("replay"));
-    worker.conn = None;
+    worker.conns.clear();
     assert_eq!(worker.asks("get k\r\n"), "");
     assert_eq!(worker.count("owed_flushes"), 0);
     assert!(!worker.core.is_in_debt());
