@@ -293,9 +293,17 @@ fn pool(text: &mut String, config: &Config, pool: &Pool) {
         ),
         None => String::new(),
     };
+    let idle = match pool.idle_close {
+        Duration::ZERO => "connections stay open".to_owned(),
+        time => format!(
+            "a connection that nobody uses is closed after {} to {}",
+            show_duration(time),
+            show_duration(time * 2)
+        ),
+    };
     let _ = writeln!(
         text,
-        "  {each} of each worker to each server; {coalesce} coalesced{prefix}\n  \
+        "  {each} of each worker to each server; {coalesce} coalesced{prefix}\n  {idle}\n  \
          a request may take {}, connecting {}\n  \
          {out}{open}\n  \
          up to {} or {} wait for one connection",

@@ -126,6 +126,8 @@ pub struct Pool {
     pub connect_timeout: Duration,
     /// Connections of each worker to each server.
     pub connections: usize,
+    /// How long one stays open that nobody uses, at least; zero for as long as the server lets it.
+    pub idle_close: Duration,
     /// Whether single-key gets that wait for the same server leave as one multi-key get.
     pub coalesce: bool,
     /// Whether servers see keys with the routing prefix that a route has taken off.
@@ -387,6 +389,7 @@ impl Pool {
             timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),
             connections: 1,
+            idle_close: Duration::from_secs(60),
             coalesce: true,
             keep_routing_prefix: false,
             warm_scaling: None,

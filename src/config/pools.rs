@@ -258,10 +258,16 @@ fn pool(
         &mut pool.connect_timeout,
     );
     table.usize(report, "connections", 1..=64, &mut pool.connections);
+    let day = 24 * 60 * MINUTE;
+    table.duration(
+        report,
+        "idle_close",
+        Duration::ZERO..=day,
+        &mut pool.idle_close,
+    );
     table.bool(report, "coalesce", &mut pool.coalesce);
     table.bool(report, "keep_routing_prefix", &mut pool.keep_routing_prefix);
     let mut window = 10 * MINUTE;
-    let day = 24 * 60 * MINUTE;
     table.duration(report, "warm_window", 1000 * millisecond..=day, &mut window);
     let mut warm = false;
     table.bool(report, "warm_scaling", &mut warm);

@@ -124,6 +124,7 @@ fn pool(text: &mut String, pool: &Pool, all: &[Pool]) {
         quoted(&show_duration(pool.connect_timeout)),
     );
     line(text, "connections", pool.connections);
+    line(text, "idle_close", quoted(&show_duration(pool.idle_close)));
     line(text, "coalesce", pool.coalesce);
     line(text, "keep_routing_prefix", pool.keep_routing_prefix);
     line(text, "warm_scaling", pool.warm_scaling.is_some());

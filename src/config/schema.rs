@@ -312,6 +312,12 @@ pub const POOL: Section = Section {
             "Connections of each worker to each server. One is the fastest in most cases.",
         ),
         key(
+            "idle_close",
+            "duration up to 24h",
+            "\"1m\"",
+            "A connection on which nothing was asked for that long is closed (looked at once in each such time, so after up to twice as long) and opened again by the next request. That is no failure. `0` for never.",
+        ),
+        key(
             "coalesce",
             "true or false",
             "true",

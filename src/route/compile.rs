@@ -103,6 +103,8 @@ pub struct DestinationSpec {
     pub connect_timeout: u64,
     /// Connections per worker.
     pub connections: usize,
+    /// How long one stays open that nobody uses, in microseconds; 0 for ever.
+    pub idle_close: u64,
     /// Requests that may wait for one connection.
     pub queue_requests: usize,
     /// Bytes that may wait to be sent on one connection.
@@ -283,6 +285,7 @@ fn spec(pool: &Pool, name: &str, addr: ServerAddr, on_return: OnReturn) -> Desti
         timeout: micros(pool.timeout),
         connect_timeout: micros(pool.connect_timeout),
         connections: pool.connections.max(1),
+        idle_close: micros(pool.idle_close),
         queue_requests: pool.queue.requests,
         queue_bytes: pool.queue.bytes,
         health: HealthPolicy {

@@ -162,6 +162,28 @@ impl Conn {
         self.entries.is_empty() && self.out.is_empty()
     }
 
+    /// How many bytes have been written on this connection.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The connection is gone: what waits can be sent on a new one as if nothing had been. Returns whether that is so; it
+    /// is not if anything of it had been sent, or depends on what the server has said.
+    pub fn begin_again(&mut self, pool: &mut BufPool) -> bool {
+        let depends = |entry: &Entry| entry.shape == Shape::Line(Class::LeaseSet);
+        let can = self
+            .entries
+            .front()
+            .is_some_and(|first| !self.is_sent(first))
+            && !self.entries.iter().any(depends);
+        if can {
+            self.input.clear(pool);
+            self.uptime = None;
+            self.leases = None;
+        }
+        can
+    }
+
     /// Whether any answer would be one that was not asked for.
     #[cfg(test)]
     pub fn expects_nothing(&self) -> bool {

@@ -41,6 +41,8 @@ pub struct Todo {
     pub connect: Vec<u32>,
     /// Connections to close; they are forgotten already.
     pub close: Vec<u32>,
+    /// The same, but nothing was under way on these: they end as they should.
+    pub end: Vec<u32>,
     /// Connections with bytes to write.
     pub write: Vec<u32>,
     /// Clients that may be read again.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::core::{Core, Routing, Todo};
 use super::hub::{Hub, Times};
+use super::idle::Idle;
 use crate::config::OnReturn;
 use crate::protocol::error::ErrorKind;
 use crate::route::compile::{DestinationSpec, Snapshot};
@@ -19,7 +20,7 @@ use crate::worker::buf::Buf;
 
 /// A connection that breaks sooner than this after it became ready counts as a failure of the destination,
 /// in microseconds; so a server that accepts and closes is not reconnected to without pause.
-const YOUNG: u64 = 1_000_000;
+pub(super) const YOUNG: u64 = 1_000_000;
 
 /// A server, as this worker sees it.
 pub struct Destination {
@@ -54,6 +55,8 @@ pub struct Upstream {
     pub(super) hides_errors: Option<bool>,
     /// Whether it matters which updates are not done.
     pub(super) tracks: bool,
+    /// When it is closed for not being used.
+    pub(super) idle: Idle,
     /// How much of the probe has been written.
     probed: usize,
     /// Requests and bytes of this connection that are in the destination's figures.
@@ -73,6 +76,13 @@ pub(super) enum State {
     Probing { deadline: u64 },
     /// In use.
     Ready { since: u64 },
+}
+
+impl Destination {
+    /// Whether it gets nothing more.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.down || self.retired
+    }
 }
 
 impl Upstream {
@@ -180,6 +190,7 @@ impl Core {
                     stats: Arc::clone(&figures),
                     hides_errors: spec.hides_errors,
                     tracks: owed.is_some(),
+                    idle: Idle::new(spec.idle_close),
                     probed: 0,
                     reported: (0, 0),
                 }) as u32
@@ -458,6 +469,8 @@ impl Core {
         };
         up.state = State::Ready { since: self.now };
         up.conn.begin_waiting(self.now);
+        up.idle.begin(self.now);
+        self.timer = self.timer.min(up.idle.look_at);
         up.stats.connections.inc();
         if !up.dirty {
             up.dirty = true;
@@ -513,6 +526,9 @@ impl Core {
         };
         if let Some(Some(destination)) = self.destinations.get(up.destination as usize) {
             tracing::debug!(server = %destination.spec.name, why, kind = kind.label(), "connection closed");
+        }
+        if self.reopen(id) {
+            return;
         }
         self.break_conn(id, kind, why);
         self.run_later();

@@ -222,6 +222,11 @@ impl Driver {
                     socket.end_with_reset();
                 }
             }
+            while let Some(id) = self.core.todo.end.pop() {
+                if let Some(place) = self.conns.get_mut(id as usize) {
+                    *place = None;
+                }
+            }
             while let Some(id) = self.core.todo.connect.pop() {
                 self.connect(id);
             }

@@ -17,6 +17,7 @@ mod frame;
 mod framed;
 mod health;
 mod hub;
+mod idle;
 mod introspect;
 #[cfg(test)]
 mod large_tests;

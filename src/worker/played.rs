@@ -143,6 +143,8 @@ impl Worker {
 
     /// The last connection is lost.
     pub(super) fn loses_connection(&mut self) {
+        // What has not been sent would not be lost.
+        self.sent();
         let conn = self.conns.pop().unwrap();
         self.conns.clear();
         self.core.conn_closed(conn, "lost");

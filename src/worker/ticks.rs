@@ -78,6 +78,8 @@ impl Core {
                 if out || stuck {
                     self.todo.close.push(id);
                     self.break_conn(id, ErrorKind::Timeout, "no answers within the timeout");
+                } else {
+                    self.close_if_idle(id);
                 }
             }
             _ => {}
@@ -95,7 +97,8 @@ impl Core {
         at = at.min(match up.state {
             State::Waiting { until } => until,
             State::Connecting { deadline } | State::Probing { deadline } => deadline,
-            State::Idle | State::Ready { .. } => u64::MAX,
+            State::Ready { .. } => up.idle.look_at,
+            State::Idle => u64::MAX,
         });
         self.timer = self.timer.min(at);
     }

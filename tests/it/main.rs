@@ -28,6 +28,7 @@ mod golden;
 mod handles;
 mod hostile_reads;
 mod hostile_updates;
+mod idle;
 mod input;
 mod introspection;
 mod keys;

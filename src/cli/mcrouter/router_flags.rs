@@ -29,7 +29,7 @@ pub(super) const ROUTER: &[Flag] = &[
     flag("keepalive-interval", Some('i'), "keepalive_interval_s", Int, "60", Idle("keepalive packets are sent after 30 s of silence and then every 10 s, always; servers that do not answer are found by their timeouts before")),
     flag("keepalive-idle", Some('I'), "keepalive_idle_s", Int, "300", Idle("keepalive packets are sent after 30 s of silence and then every 10 s, always; servers that do not answer are found by their timeouts before")),
     flag("max-no-flush-event-loops", None, "max_no_flush_event_loops", Int, "5", Idle("each turn of the event loop is written at its end")),
-    flag("reset-inactive-connection-interval", None, "reset_inactive_connection_interval", Int, "60000", Later("connections that are idle stay open")),
+    flag("reset-inactive-connection-interval", None, "reset_inactive_connection_interval", Int, "60000", Use),
     flag("tcp-rto-min", None, "tcp_rto_min", Int, "-1", Idle("the system's is used")),
     flag("target-max-inflight-requests", None, "target_max_inflight_requests", Int, "0", Later("the requests in flight to a server are bounded together with those waiting (--target-max-pending-requests)")),
     flag("target-max-pending-requests", None, "target_max_pending_requests", Int, "100000", Use),

@@ -155,6 +155,16 @@ fn flags_become_settings() {
     );
     assert!(quick.enabled && !pool(&["--disable-tko-tracking"]).tko.enabled);
     assert_eq!(pool(&["--target-max-pending=9"]).queue.requests, 9);
+    let idle = |flag: &str| pool(&[flag]).idle_close;
+    assert_eq!(idle("-v1"), Duration::from_secs(60));
+    assert_eq!(
+        idle("--reset-inactive-connection-interval=0"),
+        Duration::ZERO
+    );
+    assert_eq!(
+        idle("--reset-inactive-connection-interval=90"),
+        Duration::from_millis(90)
+    );
     assert_eq!(base(&["--num-proxies=4"]).workers, Some(4));
     let cores = std::thread::available_parallelism().unwrap().get();
     assert_eq!(base(&["--num-proxies=%CPU_CORES%"]).workers, Some(cores));

@@ -52,6 +52,7 @@ fn the_smallest_file_has_every_default() {
             timeout: second,
             connect_timeout: second,
             connections: 1,
+            idle_close: 60 * second,
             coalesce: true,
             keep_routing_prefix: false,
             warm_scaling: None,

@@ -72,7 +72,7 @@ prop_compose! {
         discover in option::of(discover()),
         placement in placement(),
         (timeout, connect_timeout) in (millis(1..600_000), millis(1..600_000)),
-        connections in 1usize..=64,
+        (connections, idle_close) in (1usize..=64, millis(0..86_400_000)),
         [coalesce, keep_routing_prefix] in any::<[bool; 2]>(),
         warm_scaling in option::of(millis(1000..86_400_000)),
         gutter in option::of((0usize..4, 1u32..=2_592_000)),
@@ -100,7 +100,7 @@ prop_compose! {
             // Their weights are those of a ring.
             servers.iter_mut().for_each(|server| server.weight = None);
         }
-        Pool { name, servers, discover, placement, timeout, connect_timeout, connections, coalesce, keep_routing_prefix, warm_scaling, on_failure, gutter, on_return, spool, shown, tko, queue }
+        Pool { name, servers, discover, placement, timeout, connect_timeout, connections, idle_close, coalesce, keep_routing_prefix, warm_scaling, on_failure, gutter, on_return, spool, shown, tko, queue }
     }
 }
 

@@ -427,6 +427,10 @@ impl Setup {
                 timeout: Duration::from_micros(self.timeout() + u64::from(variant == 3)),
                 connect_timeout: Duration::from_micros(self.connect_timeout),
                 connections: self.connections,
+                // In most of them connections are idle now and then.
+                idle_close: Duration::from_millis(
+                    [0, 5, 50, 60_000][(self.seed >> 20) as usize % 4],
+                ),
                 coalesce: self.coalesce,
                 tko: Tko {
                     after: self.tko_after,

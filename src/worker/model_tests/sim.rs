@@ -367,6 +367,11 @@ impl Sim {
             for id in std::mem::take(&mut self.core.todo.close) {
                 self.close_link(id as usize, rng);
             }
+            for id in std::mem::take(&mut self.core.todo.end) {
+                let link = self.links[id as usize].take().expect("it was open");
+                let quiet = link.to_server.is_empty() && link.to_router.is_empty();
+                assert!(quiet || link.eof, "closed for being idle, and was not");
+            }
             while let Some(id) = self.core.todo.connect.pop() {
                 self.connect(id);
             }

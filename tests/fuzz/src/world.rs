@@ -341,6 +341,9 @@ impl World {
             for id in std::mem::take(&mut self.core.todo.close) {
                 self.links.remove(&id);
             }
+            for id in std::mem::take(&mut self.core.todo.end) {
+                self.links.remove(&id);
+            }
             while let Some(id) = self.core.todo.connect.pop() {
                 self.connect(id);
             }
