@@ -293,6 +293,10 @@ fn pool(text: &mut String, config: &Config, pool: &Pool) {
         ),
         None => String::new(),
     };
+    let under_way = match pool.queue.in_flight {
+        0 => String::new(),
+        most => format!(", of which at most {most} are under way at a time"),
+    };
     let idle = match pool.idle_close {
         Duration::ZERO => "connections stay open".to_owned(),
         time => format!(
@@ -306,7 +310,7 @@ fn pool(text: &mut String, config: &Config, pool: &Pool) {
         "  {each} of each worker to each server; {coalesce} coalesced{prefix}\n  {idle}\n  \
          a request may take {}, connecting {}\n  \
          {out}{open}\n  \
-         up to {} or {} wait for one connection",
+         up to {} or {} wait for one connection{under_way}",
         show_duration(pool.timeout),
         show_duration(pool.connect_timeout),
         plural(pool.queue.requests, "request"),

@@ -209,6 +209,8 @@ pub struct Queue {
     pub requests: usize,
     /// Bytes of requests not yet sent.
     pub bytes: usize,
+    /// Requests in flight; further ones wait here. 0 for any number.
+    pub in_flight: usize,
 }
 
 /// Which pool a request goes to: a tree whose leaves are pools.
@@ -436,6 +438,7 @@ impl Default for Queue {
         Self {
             requests: 4096,
             bytes: 4 << 20,
+            in_flight: 0,
         }
     }
 }

@@ -471,6 +471,7 @@ fn queue(report: &mut Report<'_>, pool: &Table<'_, '_>) -> Queue {
     {
         table.usize(report, "requests", 1..=1_000_000, &mut queue.requests);
         table.size(report, "bytes", 64 << 10..=1 << 30, &mut queue.bytes);
+        table.usize(report, "in_flight", 0..=1_000_000, &mut queue.in_flight);
     }
     queue
 }

@@ -185,6 +185,7 @@ fn pool(text: &mut String, pool: &Pool, all: &[Pool]) {
         "queue.bytes",
         quoted(&show_size(pool.queue.bytes as u64)),
     );
+    line(text, "queue.in_flight", pool.queue.in_flight);
 }
 
 fn discover(text: &mut String, discover: &Discover) {

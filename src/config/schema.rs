@@ -629,6 +629,12 @@ pub const QUEUE: Section = Section {
             "\"4MiB\"",
             "Bytes waiting to be sent, for each connection. At the bound a request is answered with an error at once.",
         ),
+        key(
+            "in_flight",
+            "0 to 1000000",
+            "0",
+            "Requests that may be under way on each connection; further ones wait in ringroad, and are not sent if they time out there. Gets that share a line count once. `0` for any number.",
+        ),
     ],
 };
 

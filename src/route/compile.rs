@@ -109,6 +109,8 @@ pub struct DestinationSpec {
     pub queue_requests: usize,
     /// Bytes that may wait to be sent on one connection.
     pub queue_bytes: usize,
+    /// Command lines that may be under way on one connection; 0 for any number.
+    pub in_flight: usize,
     /// When it is taken out of service.
     pub health: HealthPolicy,
     /// Its pool's name, if that fails open.
@@ -288,6 +290,7 @@ fn spec(pool: &Pool, name: &str, addr: ServerAddr, on_return: OnReturn) -> Desti
         idle_close: micros(pool.idle_close),
         queue_requests: pool.queue.requests,
         queue_bytes: pool.queue.bytes,
+        in_flight: pool.queue.in_flight,
         health: HealthPolicy {
             enabled: pool.tko.enabled,
             after: pool.tko.after,

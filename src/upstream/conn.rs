@@ -419,6 +419,50 @@ impl Conn {
         self.out.consume(n, pool);
     }
 
+    /// How many bytes of [`Conn::out`] may be written if at most `most` lines are to be under way. Lines that have timed out
+    /// and are next to be sent are dropped, unless they are tracked. Ends the open batch, unless nothing may be written.
+    pub fn admit(&mut self, most: usize, now: u64, pool: &mut BufPool) -> usize {
+        let under_way = self.entries.partition_point(|entry| self.is_sent(entry));
+        while under_way < most
+            && let Some(entry) = self.entries.get_mut(under_way)
+            && entry.tombstone
+            && entry.begins == self.written
+        {
+            if entry.tracked {
+                // Its answer is not overdue before it is asked.
+                entry.deadline = entry.deadline.max(now);
+                break;
+            }
+            self.drop_unsent(under_way, pool);
+        }
+        let end = match self.entries.get(under_way.max(most)) {
+            Some(first) => first.begins.saturating_sub(self.written),
+            None => u64::MAX,
+        };
+        // Where the open batch begins in its buffer is known only while nothing of that is taken away.
+        if end > 0 {
+            self.seal(pool);
+        }
+        end.min(self.out.len() as u64) as usize
+    }
+
+    /// Drops a line that is the next to be sent.
+    fn drop_unsent(&mut self, place: usize, pool: &mut BufPool) {
+        self.seal(pool);
+        let before = self.entries.iter().take(place);
+        let slot: usize = before.map(|entry| entry.slots as usize).sum();
+        let Some(entry) = self.entries.remove(place) else {
+            return;
+        };
+        // Their keys are forgotten with the next ones.
+        self.slots.drain(slot..slot + entry.slots as usize);
+        let end = match self.entries.get(place) {
+            Some(next) => next.begins,
+            None => self.written + self.out.len() as u64,
+        };
+        self.wrote(end.saturating_sub(entry.begins) as usize, pool);
+    }
+
     /// When the connection next needs attention: its oldest live request gives up, or its first answer has
     /// been overdue for `patience`. While it is not connected no answer can be overdue: then that is `None`.
     pub fn next_event(&self, patience: Option<u64>) -> Option<u64> {

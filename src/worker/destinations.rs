@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::core::{Core, Routing, Todo};
 use super::hub::{Hub, Times};
 use super::idle::Idle;
+use super::metered;
 use crate::config::OnReturn;
 use crate::protocol::error::ErrorKind;
 use crate::route::compile::{DestinationSpec, Snapshot};
@@ -76,6 +77,8 @@ pub(super) enum State {
     Probing { deadline: u64 },
     /// In use.
     Ready { since: u64 },
+    /// In use, with a bound on what is under way; see `metered.rs`.
+    Metered { since: u64 },
 }
 
 impl Destination {
@@ -87,7 +90,7 @@ impl Destination {
 
 impl Upstream {
     pub(super) fn is_ready(&self) -> bool {
-        matches!(self.state, State::Ready { .. })
+        matches!(self.state, State::Ready { .. } | State::Metered { .. })
     }
 
     /// Has the destination's figures say how much waits.
@@ -364,7 +367,7 @@ impl Core {
     }
 
     /// Bytes to be sent on a connection; if they are in pieces, the first of them and what has them all. Ends the
-    /// open batch.
+    /// open batch. No bytes, but what has them, if they must wait until the server has sent something.
     pub fn conn_out(&mut self, id: u32) -> (&[u8], Option<&Buf>) {
         let Some(up) = self.conns.get_mut(id as usize) else {
             return (b"", None);
@@ -378,7 +381,7 @@ impl Core {
             }
             // Until it has answered, it gets nothing but the probe.
             State::Probing { .. } => (PROBE.get(up.probed..).unwrap_or_default(), None),
-            _ => (b"", None),
+            _ => metered::out(up, &self.destinations, self.now, &mut self.pool),
         }
     }
 
@@ -419,7 +422,7 @@ impl Core {
             return;
         };
         hub.hides_errors = up.hides_errors;
-        if !matches!(up.state, State::Probing { .. } | State::Ready { .. }) {
+        if !up.is_ready() && !matches!(up.state, State::Probing { .. }) {
             return;
         }
         hub.times = Times::of(&up.stats.latency, self.now);
@@ -464,10 +467,18 @@ impl Core {
         if let Some(pause) = self.answered_probe(id) {
             return self.probe_again(id, pause);
         }
+        let is_metered = matches!(
+            self.destinations.get(destination_id as usize),
+            Some(Some(destination)) if destination.spec.in_flight > 0
+        );
         let Some(up) = self.conns.get_mut(id as usize) else {
             return;
         };
-        up.state = State::Ready { since: self.now };
+        let since = self.now;
+        up.state = match is_metered {
+            true => State::Metered { since },
+            false => State::Ready { since },
+        };
         up.conn.begin_waiting(self.now);
         up.idle.begin(self.now);
         self.timer = self.timer.min(up.idle.look_at);
@@ -521,7 +532,7 @@ impl Core {
         };
         let kind = match up.state {
             State::Connecting { .. } | State::Probing { .. } => ErrorKind::ConnectFailed,
-            State::Ready { .. } => ErrorKind::ConnectionLost,
+            State::Ready { .. } | State::Metered { .. } => ErrorKind::ConnectionLost,
             State::Idle | State::Waiting { .. } => return,
         };
         if let Some(Some(destination)) = self.destinations.get(up.destination as usize) {
@@ -549,7 +560,7 @@ impl Core {
         up.stats.failures.add(waiting.len() as u64);
         let destination_id = up.destination;
         let failed = match up.state {
-            State::Ready { since } => {
+            State::Ready { since } | State::Metered { since } => {
                 up.stats.connections.sub(1);
                 // Timeouts are counted one by one.
                 kind != ErrorKind::Timeout && self.now.saturating_sub(since) < YOUNG

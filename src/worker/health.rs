@@ -263,7 +263,7 @@ impl Core {
             Some(State::Connecting { .. } | State::Probing { .. }) => {
                 self.may_probe(conn, |_| Some(()));
             }
-            Some(State::Ready { .. }) => {
+            Some(State::Ready { .. } | State::Metered { .. }) => {
                 self.todo.close.push(conn);
                 let why = "the server is out of service, and is probed by a fresh connection";
                 self.break_conn(conn, ErrorKind::MarkedDown, why);

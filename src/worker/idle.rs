@@ -75,7 +75,7 @@ impl Core {
         let Some(up) = self.conns.get_mut(id as usize) else {
             return false;
         };
-        let State::Ready { since } = up.state else {
+        let (State::Ready { since } | State::Metered { since }) = up.state else {
             return false;
         };
         let Some(Some(destination)) = self.destinations.get(up.destination as usize) else {
@@ -99,4 +99,4 @@ impl Core {
 
 #[cfg(test)]
 #[path = "idle_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -23,16 +23,17 @@ impl Local for Alone {
     fn closed(&mut self, _: &Arc<stats::Destination>) {}
 }
 
-struct Worker {
-    core: Core,
+/// One with a client and a server.
+pub(in crate::worker) struct Worker {
+    pub(in crate::worker) core: Core,
     client: u32,
 }
 
 /// The only connection there is.
-const CONN: u32 = 0;
+pub(in crate::worker) const CONN: u32 = 0;
 
 impl Worker {
-    fn new(more: &str) -> Worker {
+    pub(in crate::worker) fn new(more: &str) -> Worker {
         let text = format!(
             "miss_on_get_errors = false\n[pools.a]\nservers = [\"127.0.0.1:1\"]\ntimeout = \"100ms\"\n{more}"
         );
@@ -44,7 +45,7 @@ impl Worker {
     }
 
     /// What is to be sent to the server.
-    fn sent(&mut self) -> String {
+    pub(in crate::worker) fn sent(&mut self) -> String {
         let mut read = Vec::new();
         loop {
             let (piece, _) = self.core.conn_out(CONN);
@@ -59,18 +60,18 @@ impl Worker {
         }
     }
 
-    fn connect(&mut self) {
+    pub(in crate::worker) fn connect(&mut self) {
         assert_eq!(self.core.todo.connect.pop(), Some(CONN));
         self.core.conn_connected(CONN);
         assert_eq!(self.sent(), "version\r\n");
         self.core.conn_bytes(CONN, b"VERSION 1\r\n");
     }
 
-    fn ask(&mut self, text: &str) {
+    pub(in crate::worker) fn ask(&mut self, text: &str) {
         self.core.client_bytes(self.client, text.as_bytes());
     }
 
-    fn told(&mut self) -> String {
+    pub(in crate::worker) fn told(&mut self) -> String {
         let out = &self.core.replies.client(self.client).unwrap().out;
         let text = String::from_utf8(out.pending().to_vec()).unwrap();
         self.core.client_wrote(self.client, text.len());
@@ -78,7 +79,7 @@ impl Worker {
     }
 
     /// A get that is answered; the connection is made first if there is none.
-    fn get(&mut self) {
+    pub(in crate::worker) fn get(&mut self) {
         self.ask("get k\r\n");
         if !self.core.todo.connect.is_empty() {
             self.connect();
@@ -89,7 +90,7 @@ impl Worker {
     }
 
     /// Time passes until then, in milliseconds. Returns when the connection was closed for being idle, if it was.
-    fn until(&mut self, millis: u64) -> Option<u64> {
+    pub(in crate::worker) fn until(&mut self, millis: u64) -> Option<u64> {
         let mut ended = None;
         while self.core.next_tick() <= millis * 1000 {
             self.core.set_now(self.core.next_tick().max(self.core.now));
@@ -105,7 +106,7 @@ impl Worker {
     }
 
     /// Connections, failures of requests, and how often the server went out.
-    fn figures(&self) -> (u64, u64, u64) {
+    pub(in crate::worker) fn figures(&self) -> (u64, u64, u64) {
         let one = self.core.destinations[0].as_ref().unwrap();
         (
             one.stats.connections.get(),

@@ -23,6 +23,7 @@ mod introspect;
 mod large_tests;
 mod leases;
 mod many;
+mod metered;
 #[cfg(test)]
 mod model_tests;
 mod moving;

@@ -20,7 +20,7 @@ pub(super) struct ConnSocket {
     stream: Stream,
     waker: Waker,
     connecting: bool,
-    /// The last write did not take everything.
+    /// The last write did not take everything, or not all was to be written.
     full: bool,
     /// Further addresses of the server's name, to be tried if this one can't be connected to.
     others: Vec<std::net::SocketAddr>,
@@ -100,7 +100,8 @@ impl Driver {
             }
             let (out, pieces) = self.core.conn_out(id);
             if out.is_empty() {
-                socket.full = false;
+                // What has to wait is asked for again when the server has sent something.
+                socket.full = pieces.is_some();
                 return;
             }
             let mut cx = Context::from_waker(&socket.waker);

@@ -73,7 +73,7 @@ impl Core {
                 };
                 self.break_conn(id, ErrorKind::ConnectFailed, why);
             }
-            State::Ready { .. } => {
+            State::Ready { .. } | State::Metered { .. } => {
                 let out = self.count_timeouts(destination_id, due);
                 if out || stuck {
                     self.todo.close.push(id);
@@ -97,7 +97,7 @@ impl Core {
         at = at.min(match up.state {
             State::Waiting { until } => until,
             State::Connecting { deadline } | State::Probing { deadline } => deadline,
-            State::Ready { .. } => up.idle.look_at,
+            State::Ready { .. } | State::Metered { .. } => up.idle.look_at,
             State::Idle => u64::MAX,
         });
         self.timer = self.timer.min(at);

@@ -29,6 +29,7 @@ mod handles;
 mod hostile_reads;
 mod hostile_updates;
 mod idle;
+mod in_flight;
 mod input;
 mod introspection;
 mod keys;

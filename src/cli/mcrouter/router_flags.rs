@@ -31,7 +31,7 @@ pub(super) const ROUTER: &[Flag] = &[
     flag("max-no-flush-event-loops", None, "max_no_flush_event_loops", Int, "5", Idle("each turn of the event loop is written at its end")),
     flag("reset-inactive-connection-interval", None, "reset_inactive_connection_interval", Int, "60000", Use),
     flag("tcp-rto-min", None, "tcp_rto_min", Int, "-1", Idle("the system's is used")),
-    flag("target-max-inflight-requests", None, "target_max_inflight_requests", Int, "0", Later("the requests in flight to a server are bounded together with those waiting (--target-max-pending-requests)")),
+    flag("target-max-inflight-requests", None, "target_max_inflight_requests", Int, "0", Use),
     flag("target-max-pending-requests", None, "target_max_pending_requests", Int, "100000", Use),
     flag("target-max-shadow-requests", None, "target_max_shadow_requests", Int, "1000", Idle("there is no shadowing yet")),
     flag("proxy-max-inflight-requests", None, "proxy_max_inflight_requests", Int, "0", Later("requests are bounded for each client and each connection to a server")),

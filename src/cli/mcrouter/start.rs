@@ -212,6 +212,8 @@ fn settings(given: &mut Given) -> Result<Settings, String> {
     tko.after = u32::try_from(within(given, "timeouts-until-tko", 1..=1_000_000)).unwrap_or(3);
     let idle = within(given, "reset-inactive-connection-interval", 0..=86_400_000);
     settings.pool.idle_close = Duration::from_millis(idle as u64);
+    let in_flight = within(given, "target-max-inflight-requests", 0..=1_000_000);
+    settings.pool.queue.in_flight = in_flight;
     settings.pool.queue.requests = within(given, "target-max-pending-requests", 1..=1_000_000);
     settings.default_route = route_prefix(given.text("route-prefix"))?;
     settings.unknown_to_default = given.is_on("send-invalid-route-to-default");

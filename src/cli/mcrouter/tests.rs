@@ -155,6 +155,11 @@ fn flags_become_settings() {
     );
     assert!(quick.enabled && !pool(&["--disable-tko-tracking"]).tko.enabled);
     assert_eq!(pool(&["--target-max-pending=9"]).queue.requests, 9);
+    assert_eq!(pool(&["-v1"]).queue.in_flight, 0);
+    assert_eq!(
+        pool(&["--target-max-inflight-requests=7"]).queue.in_flight,
+        7
+    );
     let idle = |flag: &str| pool(&[flag]).idle_close;
     assert_eq!(idle("-v1"), Duration::from_secs(60));
     assert_eq!(

@@ -73,6 +73,7 @@ fn the_smallest_file_has_every_default() {
             queue: Queue {
                 requests: 4096,
                 bytes: 4 << 20,
+                in_flight: 0,
             },
         }],
         route: Route::Pool(0),

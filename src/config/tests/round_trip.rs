@@ -83,7 +83,7 @@ prop_compose! {
         (after, probe_min, more) in (1u32..=1_000_000, millis(10..1_000_000), millis(0..1_000_000)),
         (recover, hold_down) in (1u32..=100, millis(0..3_600_000)),
         (enabled, fail_open) in (any::<bool>(), option::of((1u32..=3, 0u32..=2, 1u32..=100))),
-        (requests, bytes) in (1usize..=1_000_000, (64usize << 10)..=(1 << 30)),
+        (requests, bytes, in_flight) in (1usize..=1_000_000, (64usize << 10)..=(1 << 30), 0usize..=1_000_000),
     ) -> Pool {
         // Which pools there are, and in which order, is up to the caller.
         let gutter = gutter.map(|(pool, exptime)| Gutter { pool, exptime });
@@ -93,7 +93,7 @@ prop_compose! {
             _ => FailOpen { at: Share::Count(until + more), until: Share::Count(until) },
         });
         let tko = Tko { after, probe_min, probe_max: probe_min + more, recover, hold_down, enabled, fail_open };
-        let queue = Queue { requests, bytes };
+        let queue = Queue { requests, bytes, in_flight };
         let shown = shown.map(|(pool, first)| Shown { pool, first });
         let mut servers = if discover.is_some() { Vec::new() } else { servers };
         if placement.weights_variable.is_some() {

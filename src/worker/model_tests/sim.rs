@@ -439,9 +439,9 @@ impl Sim {
             if link.connecting {
                 return;
             }
-            let (out, _) = self.core.conn_out(id as u32);
+            let (out, pieces) = self.core.conn_out(id as u32);
             if out.is_empty() {
-                link.full = false;
+                link.full = pieces.is_some();
                 return;
             }
             if link.eof && rng.one_in(2) {
