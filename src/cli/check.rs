@@ -390,12 +390,16 @@ fn servers(text: &mut String, pool: &Pool) {
 fn rest(text: &mut String, config: &Config) {
     let limits = &config.limits;
     let size = |bytes: usize| show_size(bytes as u64);
+    let turns = match limits.worker_requests {
+        0 => String::new(),
+        most => format!(", {} under way", plural(most, "request")),
+    };
     let _ = writeln!(
         text,
         "\nLimits\n  \
          a value: {}; the line of a get: {}\n  \
          a client: {} outstanding, {} of replies waiting\n  \
-         a worker: {} of buffers; the process: {}",
+         a worker: {} of buffers{turns}; the process: {}",
         size(limits.max_value),
         size(limits.max_get_line),
         plural(limits.client_requests, "request"),

@@ -91,6 +91,7 @@ impl Replies {
             broken: false,
             reset: false,
             blocked: false,
+            waits: false,
             dialogues: 0,
             eof: false,
             spoken: false,

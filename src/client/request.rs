@@ -50,6 +50,8 @@ pub struct Client {
     pub reset: bool,
     /// Parsing stopped at a bound and goes on when there is room.
     pub blocked: bool,
+    /// It waits for its turn.
+    pub waits: bool,
     /// Updates of its that take several requests. Nothing behind them is executed before they are.
     pub dialogues: u32,
     /// It has shut down its sending side.

@@ -298,6 +298,12 @@ pub struct Limits {
     pub client_bytes: usize,
     /// Bytes of buffers one worker may hold.
     pub worker_bytes: usize,
+    /// Requests of clients one worker routes at a time; 0 for any number.
+    pub worker_requests: usize,
+    /// Requests that may wait for their turn in a worker; 0 for any number.
+    pub waiting_requests: usize,
+    /// How long one may wait for its turn; zero for ever.
+    pub waiting_timeout: Duration,
     /// Client connections of the whole process.
     pub max_connections: usize,
 }
@@ -451,6 +457,9 @@ impl Default for Limits {
             client_requests: 1024,
             client_bytes: 1 << 20,
             worker_bytes: 256 << 20,
+            worker_requests: 0,
+            waiting_requests: 0,
+            waiting_timeout: Duration::ZERO,
             max_connections: 10_000,
         }
     }

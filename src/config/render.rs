@@ -54,6 +54,10 @@ pub(super) fn config(config: &Config) -> String {
         line(&mut text, key, quoted(&show_size(bytes as u64)));
     }
     line(&mut text, "client_requests", limits.client_requests);
+    line(&mut text, "worker_requests", limits.worker_requests);
+    line(&mut text, "waiting_requests", limits.waiting_requests);
+    let timeout = show_duration(limits.waiting_timeout);
+    line(&mut text, "waiting_timeout", quoted(&timeout));
     line(&mut text, "max_connections", limits.max_connections);
     text.push_str("\n[log]\n");
     line(&mut text, "level", quoted(&config.log.level));

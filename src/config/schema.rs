@@ -791,6 +791,24 @@ pub const LIMITS: Section = Section {
             "Bytes each worker may hold; at the bound the clients that hold the most are closed and large updates refused.",
         ),
         key(
+            "worker_requests",
+            "0 to 1000000",
+            "0",
+            "Requests of clients that each worker has under way at a time, a get of several keys counting once; further ones wait for their turn. `0` for any number.",
+        ),
+        key(
+            "waiting_requests",
+            "0 to 1000000",
+            "0",
+            "Requests that may wait in a worker for their turn; one more is answered with `SERVER_ERROR busy` at once. With `worker_requests` only. `0` for any number.",
+        ),
+        key(
+            "waiting_timeout",
+            "duration up to 10m",
+            "\"0s\"",
+            "A request that has waited that long for its turn is answered with `SERVER_ERROR busy`. With `worker_requests` only. `0` for as long as it takes.",
+        ),
+        key(
             "max_connections",
             "1 to 1000000",
             "10000",

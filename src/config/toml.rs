@@ -422,6 +422,18 @@ fn limits(report: &mut Report<'_>, root: &Table<'_, '_>) -> Limits {
         MIB..=64 * GIB,
         &mut limits.worker_bytes,
     );
+    for (key, target) in [
+        ("worker_requests", &mut limits.worker_requests),
+        ("waiting_requests", &mut limits.waiting_requests),
+    ] {
+        table.usize(report, key, 0..=1_000_000, target);
+    }
+    table.duration(
+        report,
+        "waiting_timeout",
+        Duration::ZERO..=Duration::from_secs(600),
+        &mut limits.waiting_timeout,
+    );
     table.usize(
         report,
         "max_connections",

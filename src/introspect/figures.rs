@@ -406,13 +406,15 @@ fn requests(registry: &Registry, list: &mut List) {
         "retrans_closed_connections",
         "retrans_per_kbyte_max",
         "client_queue_notify_period",
-        "proxy_reqs_waiting",
         "proxy_queue_full",
         "destination_pending_reqs",
         "destination_max_pending_reqs",
     ] {
         list.number(Groups::BASIC, name, 0);
     }
+    let totals = registry.totals();
+    let turns = totals.get("waiting_requests").copied().unwrap_or(0);
+    list.number(Groups::BASIC, "proxy_reqs_waiting", turns);
     let spooled = registry.spool.get().map_or(0, |spool| spool.spooled.get());
     list.number(Groups::BASIC, "asynclog_requests", spooled);
     list.number(Groups::BASIC, "destination_inflight_reqs", waiting);

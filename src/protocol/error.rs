@@ -48,6 +48,8 @@ pub enum ErrorKind {
     NoServer,
     /// A value that is to be stored in parts, whose keys would be longer than keys may be.
     KeyTooLong,
+    /// Too many requests wait for their turn, or this one has waited for too long.
+    Busy,
 }
 
 /// Whose words the errors have that the router answers itself.
@@ -62,7 +64,7 @@ pub enum Words {
 
 impl ErrorKind {
     /// Every kind, in declaration order; `ALL[kind as usize] == kind`.
-    pub const ALL: [ErrorKind; 20] = [
+    pub const ALL: [ErrorKind; 21] = [
         ErrorKind::UnknownCommand,
         ErrorKind::BadFormat,
         ErrorKind::BadChunk,
@@ -83,6 +85,7 @@ impl ErrorKind {
         ErrorKind::Overloaded,
         ErrorKind::NoServer,
         ErrorKind::KeyTooLong,
+        ErrorKind::Busy,
     ];
 
     /// The reply line, with its line end.
@@ -108,6 +111,7 @@ impl ErrorKind {
             ErrorKind::Overloaded => b"SERVER_ERROR router is out of memory\r\n",
             ErrorKind::NoServer => b"SERVER_ERROR no server for this key\r\n",
             ErrorKind::KeyTooLong => b"SERVER_ERROR key too long for a value in parts\r\n",
+            ErrorKind::Busy => b"SERVER_ERROR busy\r\n",
         }
     }
 
@@ -117,6 +121,7 @@ impl ErrorKind {
             (Words::Own, _) => self.wire(),
             (Words::Mcrouter, ErrorKind::FlushDisabled) => b"SERVER_ERROR Command disabled\r\n",
             (Words::Mcrouter, ErrorKind::ConnectFailed) => b"SERVER_ERROR connection error\r\n",
+            (Words::Mcrouter, ErrorKind::Busy) => b"SERVER_ERROR 307 busy\r\n",
             (Words::Mcrouter, ErrorKind::MarkedDown) => b"SERVER_ERROR unavailable\r\n",
             (Words::Mcrouter, ErrorKind::ConnectionLost | ErrorKind::BadReply) => {
                 b"SERVER_ERROR remote error\r\n"
@@ -155,6 +160,7 @@ impl ErrorKind {
             ErrorKind::Overloaded => "overloaded",
             ErrorKind::NoServer => "no_server",
             ErrorKind::KeyTooLong => "key_too_long",
+            ErrorKind::Busy => "busy",
         }
     }
 }

@@ -126,8 +126,10 @@ pub struct DestinationSpec {
 pub struct Settings {
     /// The parser's bounds.
     pub parse: request::Limits,
-    /// Requests one client may have outstanding.
+    /// Requests one client may have outstanding; 0 if there is a bound on the whole worker, which then says more.
     pub client_requests: usize,
+    /// A bound on the whole worker.
+    pub throttle: Option<Throttle>,
     /// Bytes of replies that may wait for one client.
     pub client_bytes: usize,
     /// Bytes of buffers one worker may hold.
@@ -140,6 +142,31 @@ pub struct Settings {
     pub words: Words,
     /// Whether all failures look alike to clients.
     pub groups_errors: bool,
+}
+
+/// How many requests a worker routes at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Throttle {
+    /// Requests of clients without an answer, at least 1; further ones wait.
+    pub requests: usize,
+    /// Requests that may wait; further ones are refused. 0 for any number.
+    pub waiting: usize,
+    /// How long one may wait until it is refused, in microseconds; 0 for ever.
+    pub wait: u64,
+    /// Requests one client may have outstanding.
+    pub client_requests: usize,
+}
+
+fn throttle(limits: &crate::config::Limits) -> Option<Throttle> {
+    (limits.worker_requests > 0).then(|| Throttle {
+        requests: limits.worker_requests,
+        waiting: limits.waiting_requests,
+        wait: limits
+            .waiting_timeout
+            .as_micros()
+            .min(u128::from(u64::MAX / 4)) as u64,
+        client_requests: limits.client_requests,
+    })
 }
 
 impl Snapshot {
@@ -229,7 +256,11 @@ impl Snapshot {
                     max_get_line: config.limits.max_get_line,
                     leases: config.leases,
                 },
-                client_requests: config.limits.client_requests,
+                client_requests: match throttle(&config.limits) {
+                    Some(_) => 0,
+                    None => config.limits.client_requests,
+                },
+                throttle: throttle(&config.limits),
                 client_bytes: config.limits.client_bytes,
                 worker_bytes: config.limits.worker_bytes,
                 flush_all: config.flush_all,

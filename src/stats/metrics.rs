@@ -194,6 +194,12 @@ const TOTALS: &[(Kind, &str, &str, &str)] = &[
         "ringroad_buffered_bytes",
         "Bytes that the workers hold for clients and servers.",
     ),
+    (
+        Gauge,
+        "waiting_requests",
+        "ringroad_waiting_requests",
+        "Requests of clients that wait for their turn (limits.worker_requests).",
+    ),
 ];
 
 /// Counters of the workers that are one metric: name in the statistics, label.

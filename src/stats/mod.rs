@@ -174,6 +174,8 @@ counters! {
         turns,
         /// Bytes of buffers in use for clients and servers.
         buffered_bytes,
+        /// Requests of clients that wait for their turn.
+        waiting_requests,
     }
 }
 

@@ -390,6 +390,7 @@ impl Registry {
             "moved_updates",
             "turns",
             "buffered_bytes",
+            "waiting_requests",
         ] {
             stat(&format!("ringroad_{name}"), &total(name));
         }

@@ -45,6 +45,7 @@ impl Failed {
             ErrorKind::Timeout => Failed::DataTimeout,
             ErrorKind::ConnectFailed => Failed::ConnectError,
             ErrorKind::MarkedDown => Failed::Tko,
+            ErrorKind::Busy => Failed::Busy,
             ErrorKind::ConnectionLost | ErrorKind::BadReply => Failed::RemoteError,
             ErrorKind::QueueFull | ErrorKind::Overloaded | ErrorKind::NoServer => {
                 Failed::LocalError

@@ -23,6 +23,7 @@ use super::destinations::{Destination, Upstream};
 use super::dialogues::Dialogues;
 use super::frame::Frame;
 use super::hub::Later;
+use super::turns::{Turn, Turns};
 use crate::client::replies::Replies;
 use crate::config::ServerAddr;
 use crate::introspect::View;
@@ -117,6 +118,8 @@ pub struct Core {
     pub(super) destinations: Vec<Option<Destination>>,
     pub(super) conns: Slab<Upstream>,
     pub(super) pool: BufPool,
+    /// Clients that wait for their turn.
+    pub(super) turns: Turns,
     pub(super) later: VecDeque<Later>,
     /// That list is being worked off.
     pub(super) in_later: bool,
@@ -165,6 +168,7 @@ impl Core {
             destinations: Vec::new(),
             conns: Slab::new(),
             pool: BufPool::default(),
+            turns: Turns::default(),
             later: VecDeque::new(),
             in_later: false,
             lent: None,
@@ -219,7 +223,10 @@ impl Core {
 
     /// A client's connection is gone.
     pub fn client_closed(&mut self, id: u32) {
-        if self.replies.client(id).is_some() {
+        if let Some(client) = self.replies.client(id) {
+            if client.waits {
+                self.turns.forget(id);
+            }
             self.stats.worker.curr_connections.sub(1);
             self.replies.close(id);
             self.drop_unwanted();
@@ -354,20 +361,25 @@ impl Core {
             return;
         };
         if client.blocked && !client.broken {
-            if !self.replies.has_room(id, max_requests, max_bytes) {
+            if !self.replies.has_room(id, max_requests, max_bytes) && !self.need_not_wait(id) {
                 return;
             }
-            self.resume(id);
-            if let Some((client, pool)) = self.replies.client_and_pool(id)
-                && !client.blocked
-            {
-                if client.eof && !client.closing {
-                    client.closing = true;
-                    client.input.clear(pool);
-                    self.replies.mark(id);
-                }
-                self.todo.read_clients.push(id);
+            self.unblock(id);
+        }
+    }
+
+    /// A client that had come to a bound goes on.
+    pub(super) fn unblock(&mut self, id: u32) {
+        self.resume(id);
+        if let Some((client, pool)) = self.replies.client_and_pool(id)
+            && !client.blocked
+        {
+            if client.eof && !client.closing {
+                client.closing = true;
+                client.input.clear(pool);
+                self.replies.mark(id);
             }
+            self.todo.read_clients.push(id);
         }
     }
 
@@ -442,10 +454,19 @@ impl Core {
                 .replies
                 .has_room(id, settings.client_requests, settings.client_bytes)
             {
-                if let Some(client) = self.replies.client_mut(id) {
-                    client.blocked = true;
+                match self.turn(id, settings, rest) {
+                    Turn::Now => {}
+                    Turn::Refused(len) => {
+                        at += len;
+                        continue;
+                    }
+                    Turn::Later => {
+                        if let Some(client) = self.replies.client_mut(id) {
+                            client.blocked = true;
+                        }
+                        return at;
+                    }
                 }
-                return at;
             }
             match request::parse(rest, &settings.parse) {
                 Parsed::More { total } => {
@@ -484,8 +505,11 @@ impl Core {
         }
     }
 
-    /// Asks for more keys of very long gets, for clients with room.
+    /// Asks for more keys of very long gets, for clients with room, and lets those go on whose turn it is.
     pub fn refill(&mut self) {
+        if !self.turns.is_empty() {
+            self.give_turns();
+        }
         for id in std::mem::take(&mut self.replies.refill) {
             self.ask_more(id);
         }

@@ -256,6 +256,7 @@ impl Driver {
                 && todo.write.is_empty()
                 && self.core.replies.dirty.is_empty()
                 && self.core.replies.refill.is_empty()
+                && !self.core.has_turns()
             {
                 return;
             }

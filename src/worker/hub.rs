@@ -523,7 +523,7 @@ pub(super) fn reason(kind: ErrorKind) -> Reason {
         ErrorKind::Timeout => Reason::Timeout,
         ErrorKind::ConnectFailed | ErrorKind::MarkedDown | ErrorKind::NoServer => Reason::Connect,
         ErrorKind::ConnectionLost | ErrorKind::BadReply => Reason::Closed,
-        ErrorKind::QueueFull | ErrorKind::Overloaded => Reason::Busy,
+        ErrorKind::QueueFull | ErrorKind::Overloaded | ErrorKind::Busy => Reason::Busy,
         _ => Reason::Error,
     }
 }

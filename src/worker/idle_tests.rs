@@ -34,8 +34,12 @@ pub(in crate::worker) const CONN: u32 = 0;
 
 impl Worker {
     pub(in crate::worker) fn new(more: &str) -> Worker {
+        let timeout = match more.starts_with("timeout") {
+            true => "",
+            false => "timeout = \"100ms\"\n",
+        };
         let text = format!(
-            "miss_on_get_errors = false\n[pools.a]\nservers = [\"127.0.0.1:1\"]\ntimeout = \"100ms\"\n{more}"
+            "miss_on_get_errors = false\n[pools.a]\nservers = [\"127.0.0.1:1\"]\n{timeout}{more}"
         );
         let config = config::parse("f", &text).unwrap().0;
         let snapshot = Arc::new(Snapshot::compile(&config).unwrap());

@@ -39,4 +39,5 @@ mod returns;
 mod servers;
 pub mod socket;
 mod ticks;
+mod turns;
 mod undone;

@@ -18,6 +18,10 @@ impl Core {
             self.enforce_budget();
         }
         self.timer = self.timer.min(self.budget_at);
+        if self.turns.due <= now {
+            self.give_turns();
+        }
+        self.timer = self.timer.min(self.turns.due);
         if self.settle_at <= now {
             self.settle_all();
         }

@@ -50,5 +50,6 @@ mod spool;
 mod stage;
 mod tko;
 mod transcript;
+mod turns;
 mod values;
 mod weights;

@@ -324,6 +324,10 @@ fn base(given: &mut Given, settings: &mut Settings) -> Result<(), String> {
         .map(PathBuf::from);
     let requests = within(given, "max-client-outstanding-reqs", 1..=1_000_000);
     base.limits.client_requests = requests;
+    base.limits.worker_requests = within(given, "proxy-max-inflight-requests", 0..=1_000_000);
+    base.limits.waiting_requests = within(given, "proxy-max-throttled-requests", 0..=1_000_000);
+    let wait = within(given, "waiting-request-timeout-ms", 0..=600_000);
+    base.limits.waiting_timeout = Duration::from_millis(wait as u64);
     let most = given.int("max-conns");
     if most > 1 {
         base.limits.max_connections = within(given, "max-conns", 2..=1_000_000);

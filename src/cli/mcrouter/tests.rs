@@ -185,6 +185,15 @@ fn flags_become_settings() {
             .client_requests,
         10
     );
+    let turns = base(&[
+        "--proxy-max-inflight-requests=5",
+        "--proxy-max-throttled-requests=6",
+        "--waiting-request-timeout-ms=7",
+    ])
+    .limits;
+    assert_eq!((turns.worker_requests, turns.waiting_requests), (5, 6));
+    assert_eq!(turns.waiting_timeout, Duration::from_millis(7));
+    assert_eq!(base(&["-v1"]).limits.worker_requests, 0);
     assert_eq!(base(&["--max-conns=7"]).limits.max_connections, 7);
     assert_eq!(base(&["-v", "2"]).log.level, "debug");
     assert_eq!(base(&["-v0"]).log.level, "warn");

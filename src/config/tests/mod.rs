@@ -84,6 +84,9 @@ fn the_smallest_file_has_every_default() {
             client_requests: 1024,
             client_bytes: 1 << 20,
             worker_bytes: 256 << 20,
+            worker_requests: 0,
+            waiting_requests: 0,
+            waiting_timeout: Duration::ZERO,
             max_connections: 10_000,
         },
         log: Log {

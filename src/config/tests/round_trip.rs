@@ -513,6 +513,7 @@ prop_compose! {
         (shared, delay) in (any::<bool>(), millis(0..3_600_000)),
         (max_value, max_get_line) in (1usize << 10..=128 << 20, 2usize << 10..=64 << 20),
         (client_requests, max_connections) in (1usize..=1_000_000, 1usize..=1_000_000),
+        (worker_requests, waiting_requests, waiting_timeout) in (0usize..=1_000_000, 0usize..=1_000_000, millis(0..600_000)),
         (client_bytes, worker_bytes) in (64usize << 10..=1 << 30, 1usize << 20..=1 << 36),
         format in proptest::sample::select(LogFormat::ALL),
         dns in dns(),
@@ -535,7 +536,7 @@ prop_compose! {
             pool.gutter = pool.gutter.filter(|gutter| (index + 1..count).contains(&gutter.pool));
         }
         let limits = Limits {
-            max_value, max_get_line, client_requests, client_bytes, worker_bytes, max_connections,
+            max_value, max_get_line, client_requests, client_bytes, worker_bytes, worker_requests, waiting_requests, waiting_timeout, max_connections,
         };
         let admin = port.map(|port| Admin { listen: vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], port + 1))), "unix:/admin".parse().unwrap()] });
         let dns = Dns { servers: port.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], port + 1))).collect(), ..dns };

@@ -569,6 +569,7 @@ impl Setup {
                 Tight::WorkerBytes(n) => n,
                 _ => 256 << 20,
             },
+            worker_requests: [0, 0, 0, 2][(self.seed >> 28) as usize % 4],
             ..Limits::default()
         };
         config

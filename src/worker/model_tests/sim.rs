@@ -392,6 +392,7 @@ impl Sim {
                 && todo.write.is_empty()
                 && self.core.replies.dirty.is_empty()
                 && self.core.replies.refill.is_empty()
+                && !self.core.has_turns()
             {
                 return;
             }

@@ -362,6 +362,7 @@ impl World {
                 && todo.write.is_empty()
                 && self.core.replies.dirty.is_empty()
                 && self.core.replies.refill.is_empty()
+                && !self.core.has_turns()
             {
                 return;
             }
