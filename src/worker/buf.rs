@@ -14,6 +14,10 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+mod block;
+
+pub use block::Block;
+
 /// From this many bytes on, a part of a value is referred to instead of copied. Half of what is read at a time.
 pub const LARGE: usize = 32 * 1024;
 
@@ -22,7 +26,7 @@ pub const LARGE: usize = 32 * 1024;
 const KEPT: usize = 4;
 
 /// A buffer that bytes were read into and that pieces may refer to.
-pub type Lent = Arc<Vec<u8>>;
+pub type Lent = Arc<Block>;
 
 /// A part of a lent buffer.
 #[derive(Debug)]
@@ -39,7 +43,9 @@ impl Piece {
 
     /// Gives the buffer back, if nobody else refers to it.
     fn give_back(self, pool: &mut BufPool) {
-        if let Ok(bytes) = Arc::try_unwrap(self.bytes) {
+        if let Ok(block) = Arc::try_unwrap(self.bytes)
+            && let Some(bytes) = block.into_vec()
+        {
             pool.put(bytes);
         }
     }
@@ -195,7 +201,8 @@ impl Buf {
             let (start, bytes) = (other.start, std::mem::take(&mut other.bytes));
             let end = bytes.len();
             other.start = 0;
-            self.chain_own(pool).push(Arc::new(bytes), start, end);
+            self.chain_own(pool)
+                .push(Arc::new(bytes.into()), start, end);
         } else {
             self.push(other.own(), pool);
             other.clear(pool);
@@ -208,7 +215,7 @@ impl Buf {
         let bytes = std::mem::take(&mut self.bytes);
         let (start, end) = (std::mem::take(&mut self.start), bytes.len());
         if start < end {
-            chain.push(Arc::new(bytes), start, end);
+            chain.push(Arc::new(bytes.into()), start, end);
         } else {
             pool.put(bytes);
         }
@@ -333,13 +340,13 @@ pub struct Scratch {
 }
 
 /// Lent buffers that are waited for; further ones are left to those who refer to them.
-const KEEP_LENT: usize = 16;
+const KEEP_LENT: usize = 32;
 
 impl Scratch {
     /// For reads of up to `size` bytes.
     pub fn new(size: usize) -> Scratch {
         Scratch {
-            current: Arc::new(vec![0; size]),
+            current: Arc::new(Block::zeroed(size)),
             others: Vec::new(),
             size,
         }
@@ -351,8 +358,11 @@ impl Scratch {
         if Arc::get_mut(&mut self.current).is_none() {
             self.change();
         }
-        // Nobody else has it, so this copies nothing.
-        Arc::<Vec<u8>>::make_mut(&mut self.current).as_mut_slice()
+        // Nobody else has it by now.
+        match Arc::get_mut(&mut self.current) {
+            Some(block) => block.bytes_mut(),
+            None => &mut [],
+        }
     }
 
     /// Frees what nobody refers to any more, but for one. To be called now and then, as [`BufPool::shrink`].
@@ -368,7 +378,7 @@ impl Scratch {
             .position(|other| Arc::get_mut(other).is_some());
         let next = match free {
             Some(place) => self.others.swap_remove(place),
-            None => Arc::new(vec![0; self.size]),
+            None => Arc::new(Block::zeroed(self.size)),
         };
         let lent = std::mem::replace(&mut self.current, next);
         if self.others.len() < KEEP_LENT {
@@ -556,7 +566,7 @@ mod tests {
     fn a_piece_does_not_keep_a_much_larger_buffer() {
         let mut pool = BufPool::default();
         let mut buf = Buf::default();
-        let lent: Lent = Arc::new(vec![0; 4 << 20]);
+        let lent: Lent = Arc::new(vec![0; 4 << 20].into());
         buf.push_part(&lent[..LARGE], Some(&lent), &mut pool);
         assert_eq!((buf.len(), Arc::strong_count(&lent)), (LARGE, 1));
         buf.push_part(&lent[..1 << 20], Some(&lent), &mut pool);
@@ -649,7 +659,7 @@ mod tests {
     #[test]
     fn small_parts_and_parts_of_other_buffers_are_copied() {
         let mut pool = BufPool::default();
-        let lent: Lent = Arc::new(vec![1; LARGE * 2]);
+        let lent: Lent = Arc::new(vec![1; LARGE * 2].into());
         let mut buf = Buf::default();
         buf.push_part(&lent[..LARGE - 1], Some(&lent), &mut pool);
         buf.push_part(&[2; LARGE], Some(&lent), &mut pool);
@@ -680,7 +690,7 @@ mod tests {
             let mut buf = Buf::default();
             let (mut written, mut read) = (0u64, 0u64);
             for (push, pop, how) in steps {
-                let data: Lent = Arc::new((0..push).map(|i| (written + i as u64) as u8).collect());
+                let data: Lent = Arc::new((0..push).map(|i| (written + i as u64) as u8).collect::<Vec<u8>>().into());
                 written += push as u64;
                 match how {
                     0 => buf.push(&data, &mut pool),

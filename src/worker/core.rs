@@ -18,7 +18,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::budget::Budget;
-use super::buf::{BufPool, LARGE, Lent, shrink_slab};
+use super::buf::{Block, BufPool, LARGE, Lent, shrink_slab};
 use super::destinations::{Destination, Upstream};
 use super::dialogues::Dialogues;
 use super::frame::Frame;
@@ -413,12 +413,12 @@ impl Core {
     /// As [`Core::requests`]; large values in the bytes are referred to. Returns what is left, and how much of
     /// that was used.
     fn requests_lent(&mut self, id: u32, bytes: Vec<u8>) -> (Vec<u8>, usize) {
-        let lent = Arc::new(bytes);
+        let lent = Arc::new(bytes.into());
         self.lend(&lent);
         let used = self.requests(id, &lent);
         self.lent = None;
-        match Arc::try_unwrap(lent) {
-            Ok(bytes) => (bytes, used),
+        match Arc::try_unwrap(lent).map(Block::into_vec) {
+            Ok(bytes) => (bytes.unwrap_or_default(), used),
             Err(lent) => {
                 let rest = lent.get(used..).unwrap_or_default();
                 let mut bytes = self.pool.take(rest.len());

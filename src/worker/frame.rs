@@ -169,7 +169,7 @@ impl Retained {
             } => Form::Command {
                 class,
                 head: head.to_vec(),
-                block: (!block.is_empty()).then(|| Arc::new(block.to_vec())),
+                block: (!block.is_empty()).then(|| Arc::new(block.to_vec().into())),
                 guard: guard.to_vec(),
             },
         };
@@ -198,7 +198,7 @@ impl Retained {
             form: Form::Command {
                 class,
                 head,
-                block: Some(Arc::new(block)),
+                block: Some(Arc::new(block.into())),
                 guard: Vec::new(),
             },
         }
@@ -279,7 +279,7 @@ impl Retained {
             form: Form::Command {
                 class: Class::Meta { own_opaque: true },
                 head,
-                block: block.map(Arc::new),
+                block: block.map(|block| Arc::new(block.into())),
                 guard,
             },
         }
@@ -297,7 +297,7 @@ impl Retained {
             form: Form::Command {
                 class,
                 head,
-                block: Some(Arc::new(block)),
+                block: Some(Arc::new(block.into())),
                 guard,
             },
         }

@@ -427,7 +427,7 @@ impl Hub<'_> {
         if to.dialogue().is_some() || bytes.len() < LARGE {
             return self.pass_reply(to, kind, &bytes);
         }
-        let whole = Arc::new(bytes);
+        let whole = Lent::new(bytes.into());
         self.replies.start(to, whole.len());
         self.replies.chunk(to, &whole, Some(&whole));
         self.replies.end(to);

@@ -46,7 +46,10 @@ fn reads(len: usize) -> (Vec<u8>, Vec<Lent>) {
     let mut wire = format!("VALUE big 0 {len}\r\n").into_bytes();
     wire.extend((0..len).map(|i| i as u8));
     wire.extend_from_slice(b"\r\nEND\r\n");
-    let reads = wire.chunks(65_536).map(|c| Arc::new(c.to_vec())).collect();
+    let reads = wire
+        .chunks(65_536)
+        .map(|c| Arc::new(c.to_vec().into()))
+        .collect();
     (wire, reads)
 }
 
@@ -75,7 +78,7 @@ fn a_large_value_that_waits_for_its_turn_is_not_copied_either() {
     let (mut core, client, _) = connected();
     let first = core.replies.begin(client, Shape::Get, 1);
     let second = core.replies.begin(client, Shape::Get, 1);
-    let part: Lent = Arc::new(vec![b'x'; 50_000]);
+    let part: Lent = Arc::new(vec![b'x'; 50_000].into());
     core.replies.start(second, part.len() + 2);
     core.replies.chunk(second, &part, Some(&part));
     core.replies.chunk(second, b"\r\n", Some(&part));
@@ -94,7 +97,7 @@ fn a_large_set_goes_from_the_buffer_it_was_read_into_to_the_server() {
     let mut set = b"set big 0 0 50000\r\n".to_vec();
     set.resize(set.len() + 50_000, b'x');
     set.extend_from_slice(b"\r\nget warm\r\n");
-    let read = Arc::new(set);
+    let read: Lent = Arc::new(set.into());
     core.lend(&read);
     core.client_bytes(client, &read);
     assert_eq!(users(&read), 1);

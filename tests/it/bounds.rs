@@ -66,6 +66,31 @@ fn buffered(router: &Ringroad) -> u64 {
     router.stat("ringroad_buffered_bytes")
 }
 
+/// Clients that ask for much and read nothing make the memory bound be met; the system has it back when they have left.
+#[test]
+fn the_memory_of_a_spike_goes_back_to_the_system() {
+    const SIZE: usize = 500_000;
+    let mut cluster = Cluster::with(1, |s| s.top("workers = 1").pool("timeout = \"60s\""));
+    let mut c = cluster.client();
+    let value = "v".repeat(SIZE);
+    c.ask(format!("set k 0 0 {SIZE}\r\n{value}\r\n"), "STORED\r\n");
+    c.ask(
+        "get k\r\n",
+        format!("VALUE k 0 {SIZE}\r\n{value}\r\nEND\r\n"),
+    );
+    let before = cluster.router.process().rss_kib() * 1024;
+    let mut clients: Vec<Client> = (0..40).map(|_| cluster.client()).collect();
+    for c in &mut clients {
+        c.send("get k\r\n".repeat(300));
+    }
+    eventually("much is held", || buffered(&cluster.router) > 100 * MIB);
+    drop(clients);
+    eventually("nothing is held", || buffered(&cluster.router) == 0);
+    eventually("it is given back", || {
+        cluster.router.process().rss_kib() * 1024 < before + 40 * MIB
+    });
+}
+
 /// Values that wait for an earlier request's reply. The clients that make the router hold most have to go.
 #[test]
 fn replies_that_wait_for_their_turn_are_bounded() {

@@ -10,7 +10,7 @@ use super::memcached::Store;
 use super::plan::{Act, GUTTER_EXPTIME, Rng, Setup, Shape, What};
 use super::servers::Server;
 use crate::config::ServerAddr;
-use crate::worker::buf::LARGE;
+use crate::worker::buf::{LARGE, Lent};
 use crate::worker::core::{Core, Stats};
 
 /// A connection between the router and a server.
@@ -292,7 +292,8 @@ impl Sim {
                 block.extend(client.outgoing.drain(..n));
                 self.core.client_block_bytes(id, n);
             } else {
-                let data = Arc::new(client.outgoing.drain(..n).collect::<Vec<u8>>());
+                let data: Vec<u8> = client.outgoing.drain(..n).collect();
+                let data = Lent::new(data.into());
                 if data.len() >= LARGE {
                     self.core.lend(&data);
                 }
@@ -345,7 +346,8 @@ impl Sim {
         n = n.min(self.servers[server].trickles.unwrap_or(n));
         if n > 0 {
             let link = self.links[id].as_mut().expect("just seen");
-            let data = Arc::new(link.to_router.drain(..n).collect::<Vec<u8>>());
+            let data: Vec<u8> = link.to_router.drain(..n).collect();
+            let data = Lent::new(data.into());
             self.moved = true;
             if data.len() >= LARGE {
                 self.core.lend(&data);

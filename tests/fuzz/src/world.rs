@@ -13,6 +13,7 @@ use ringroad::embedded::{Fate, Now, Options, Session, Store};
 use ringroad::protocol::response::{self, Kind};
 use ringroad::route::compile::Snapshot;
 use ringroad::stats;
+use ringroad::worker::buf::Lent;
 use ringroad::worker::core::{Core, Local, Stats};
 
 /// The routers that there are, by the first byte of a script. They differ in routes and in bounds so small that
@@ -146,8 +147,8 @@ impl World {
     }
 
     /// What is read is lent to the core, as the driver does it.
-    fn lend(&mut self, bytes: &[u8]) -> Arc<Vec<u8>> {
-        let bytes = Arc::new(bytes.to_vec());
+    fn lend(&mut self, bytes: &[u8]) -> Lent {
+        let bytes = Lent::new(bytes.to_vec().into());
         self.core.lend(&bytes);
         bytes
     }
