@@ -138,3 +138,29 @@ fn fill_depth(args: &Args) -> usize {
     let each = args.connections.max(1) * args.value_size.most().max(1);
     args.depth.max((FILL_BYTES / each).min(FILL_DEPTH)).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn large_values_are_stored_a_few_at_a_time() {
+        use clap::Parser as _;
+        let depth = |line: &str| {
+            let words = std::iter::once("bench").chain(line.split_whitespace());
+            fill_depth(&Cli::try_parse_from(words).unwrap().args)
+        };
+        assert_eq!(depth(""), FILL_DEPTH);
+        assert_eq!(depth("--depth 100"), 100);
+        assert_eq!(depth("-c 4 --value-size 64k"), 16);
+        assert_eq!(depth("-c 4 --value-size 900k"), 1);
+        assert_eq!(depth("-c 50 --value-size 100=9,1m=1"), 1);
+        assert_eq!(depth("--value-size 0"), FILL_DEPTH);
+    }
+}
