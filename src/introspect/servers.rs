@@ -1,7 +1,7 @@
 //! Servers one by one, as mcrouter lists them.
 //!
 //! A server is listed once for each pool that has it, summed up over the workers; in which state its connections are is
-//! counted by worker. Of the results mcrouter shows here, ringroad counts timeouts and other failures by server.
+//! counted by worker. Of the results mcrouter shows here, ringroad counts failures by server.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,6 +10,7 @@ use super::instance::Instance;
 use crate::config::{Config, Server};
 use crate::stats::Destination;
 use crate::stats::report::Registry;
+use crate::stats::results::Failed;
 use crate::stats::servers::Id;
 use crate::upstream::tko::Kind;
 
@@ -98,12 +99,16 @@ pub(super) fn each_server(registry: &Registry, instance: &Instance, text: &mut S
                 let _ = write!(text, " {name}:{count}");
             }
         }
-        let results = [
-            ("timeout", sum.get("timeouts")),
-            ("remote_error", sum.get("failures")),
-        ];
         let mut mark = ";";
-        for (name, count) in results.into_iter().filter(|(_, count)| *count > 0) {
+        for (failed, count) in &sum.results {
+            // What was not sent because the server is out of service is no result of it.
+            if *count == 0 || *failed == Failed::Tko {
+                continue;
+            }
+            let name = match failed {
+                Failed::DataTimeout => "timeout",
+                failed => failed.name(),
+            };
             let _ = write!(text, "{mark} {name}:{count}");
             mark = "";
         }

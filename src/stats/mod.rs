@@ -207,6 +207,21 @@ counters! {
     } and {
         /// How long it took to answer.
         latency: latency::Latency,
+        /// How requests to it failed.
+        results: results::ByKind,
+    }
+}
+
+impl Destination {
+    /// So many requests have failed so, without an answer.
+    #[cold]
+    pub fn failed(&self, kind: ErrorKind, requests: usize) {
+        let requests = requests as u64;
+        match kind {
+            ErrorKind::Timeout => self.timeouts.add(requests),
+            _ => self.failures.add(requests),
+        }
+        self.results.add(results::Failed::of(kind), requests);
     }
 }
 

@@ -7,7 +7,7 @@ use super::Counter;
 use crate::protocol::error::ErrorKind;
 
 /// A kind of failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Failed {
     /// No connection.
@@ -37,6 +37,14 @@ impl Failed {
         ("local_error", Failed::LocalError),
         ("remote_error", Failed::RemoteError),
     ];
+
+    /// mcrouter's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Failed::ALL
+            .get(self as usize)
+            .map_or("unknown", |(name, _)| *name)
+    }
 
     /// That of a failure here.
     #[must_use]
@@ -99,6 +107,27 @@ impl Results {
     }
 }
 
+/// How often requests to a server failed in each way.
+#[derive(Debug, Default)]
+pub struct ByKind([Counter; Failed::ALL.len()]);
+
+impl ByKind {
+    /// So many more failed so.
+    #[cold]
+    pub fn add(&self, failed: Failed, requests: u64) {
+        if let Some(counter) = self.0.get(failed as usize) {
+            counter.add(requests);
+        }
+    }
+
+    /// How often, by kind; in declaration order.
+    pub fn values(&self) -> impl Iterator<Item = (Failed, u64)> {
+        let counts = self.0.iter().map(Counter::get);
+        let kinds = Failed::ALL.iter().map(|(_, failed)| *failed);
+        kinds.zip(counts)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +142,10 @@ mod tests {
             results.failed(failed);
             let counted: Vec<_> = results.values().filter(|(_, last, _)| *last > 0).collect();
             assert_eq!(counted, [(name, 1, 2)]);
+            let of_server = ByKind::default();
+            of_server.add(failed, 3);
+            let counted: Vec<_> = of_server.values().filter(|(_, count)| *count > 0).collect();
+            assert_eq!((counted, failed.name()), (vec![(failed, 3)], name));
         }
         assert_eq!(Failed::of_line(b"SERVER_ERROR 307 busy\r\n"), Failed::Busy);
         assert_eq!(Failed::of_line(b"ERROR\r\n"), Failed::RemoteError);

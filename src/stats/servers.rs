@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::Destination;
 use super::latency::ByFamily;
+use super::results::Failed;
 
 /// Figures that go down, too; those of what is closed are over.
 const GAUGES: [&str; 4] = ["down", "connections", "waiting", "unsent_bytes"];
@@ -30,6 +31,8 @@ pub struct Id {
 pub struct Sum {
     /// By the counters' names.
     pub figures: BTreeMap<&'static str, u64>,
+    /// How requests to it failed.
+    pub results: BTreeMap<Failed, u64>,
     /// How long it took to answer.
     pub times: ByFamily,
 }
@@ -39,6 +42,10 @@ impl Sum {
         for (name, value) in figures.values() {
             let sum = self.figures.entry(name).or_default();
             *sum = sum.wrapping_add(value);
+        }
+        for (failed, count) in figures.results.values() {
+            let sum = self.results.entry(failed).or_default();
+            *sum = sum.wrapping_add(count);
         }
         self.times.add(&figures.latency);
     }

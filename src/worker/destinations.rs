@@ -287,7 +287,7 @@ impl Core {
             && owed.is_pending()
             && owed.refuses(key)
         {
-            destination.stats.failures.inc();
+            destination.stats.failed(ErrorKind::MarkedDown, 1);
             self.settle_soon();
             return Err(ErrorKind::MarkedDown);
         }
@@ -300,7 +300,7 @@ impl Core {
             return Err(ErrorKind::NoServer);
         };
         if destination.down {
-            destination.stats.failures.inc();
+            destination.stats.failed(ErrorKind::MarkedDown, 1);
             return Err(ErrorKind::MarkedDown);
         }
         let conn = match destination.conns.as_slice() {
@@ -317,7 +317,7 @@ impl Core {
         if up.conn.lines() >= destination.spec.queue_requests
             || up.conn.unsent() >= destination.spec.queue_bytes
         {
-            up.stats.failures.inc();
+            up.stats.failed(ErrorKind::QueueFull, 1);
             if self.now >= destination.complain_at {
                 destination.complain_at = self.now + 10_000_000;
                 tracing::warn!(
@@ -425,7 +425,7 @@ impl Core {
         if !up.is_ready() && !matches!(up.state, State::Probing { .. }) {
             return;
         }
-        hub.times = Times::of(&up.stats.latency, self.now);
+        hub.times = Times::of(&up.stats, self.now);
         let outcome = up.conn.receive(data, &mut hub, &mut self.pool);
         hub.times.record();
         let (ready, refused) = (hub.ready, hub.refused);
@@ -502,7 +502,7 @@ impl Core {
         // Whoever has waited since before it was out.
         let waiting: Vec<Ticket> = up.conn.break_off(&mut self.pool).collect();
         up.report_queue();
-        up.stats.failures.add(waiting.len() as u64);
+        up.stats.failed(ErrorKind::MarkedDown, waiting.len());
         self.owe_keys(destination_id, undone.iter().map(|key| &**key), true);
         for to in waiting {
             self.fail_in(hides_errors, to, ErrorKind::MarkedDown);
@@ -557,7 +557,7 @@ impl Core {
         let undone = up.conn.unanswered_updates();
         let waiting: Vec<Ticket> = up.conn.break_off(&mut self.pool).collect();
         up.report_queue();
-        up.stats.failures.add(waiting.len() as u64);
+        up.stats.failed(kind, waiting.len());
         let destination_id = up.destination;
         let failed = match up.state {
             State::Ready { since } | State::Metered { since } => {

@@ -19,7 +19,8 @@ use crate::protocol::response::{self, Kind};
 use crate::route::big_value::{is_flagged, without_flags};
 use crate::route::exec::{CopyTo, Next, Outcome, Sort, Target};
 use crate::route::tree::{NodeId, Reason};
-use crate::stats::latency::{Latency, Timing};
+use crate::stats::Destination;
+use crate::stats::latency::Timing;
 use crate::stats::results::Failed;
 use crate::upstream::conn::{ReplyKind, Sink, Ticket};
 use crate::worker::buf::{LARGE, Lent};
@@ -78,7 +79,7 @@ pub(super) struct Hub<'a> {
 /// The times of the answers of one read. Those that were asked for together are recorded together.
 pub(super) struct Times<'a> {
     /// Where to record; nowhere while no connection is read.
-    to: Option<&'a Latency>,
+    to: Option<&'a Destination>,
     now: u64,
     timing: Timing,
     requests: u32,
@@ -94,7 +95,7 @@ impl<'a> Times<'a> {
         }
     }
 
-    pub(super) fn of(to: &'a Latency, now: u64) -> Times<'a> {
+    pub(super) fn of(to: &'a Destination, now: u64) -> Times<'a> {
         Times {
             to: Some(to),
             now,
@@ -117,7 +118,8 @@ impl<'a> Times<'a> {
         if self.requests > 0
             && let Some(to) = self.to
         {
-            to.record(self.timing, self.now, self.requests.into());
+            to.latency
+                .record(self.timing, self.now, self.requests.into());
         }
         self.requests = 0;
     }
@@ -588,7 +590,11 @@ impl Sink for Hub<'_> {
         } else {
             Outcome::Failed(Reason::Error)
         };
-        self.replies.results.failed(Failed::of_line(line));
+        let failed = Failed::of_line(line);
+        self.replies.results.failed(failed);
+        if let Some(to) = self.times.to {
+            to.results.add(failed, 1);
+        }
         self.error_as(to, line, outcome);
     }
 

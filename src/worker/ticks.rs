@@ -43,7 +43,9 @@ impl Core {
             |to| given_up.push(to),
             |timing, requests| latency.record(timing, now, requests.into()),
         );
-        up.stats.timeouts.add(given_up.len() as u64);
+        if !given_up.is_empty() {
+            up.stats.failed(ErrorKind::Timeout, given_up.len());
+        }
         let stuck = up.conn.stuck_since(now.saturating_sub(up.timeout));
         // Requests that end with the connection have had no answer either, though their time is not over.
         let due = match stuck && up.conn.is_waited_for() {

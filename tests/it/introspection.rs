@@ -11,7 +11,9 @@ use crate::mcrouter::{Place, chart};
 use crate::support::client::Client;
 use crate::support::eventually;
 use crate::support::memcached::Memcached;
-use crate::support::router::{Cluster, Ringroad};
+use crate::support::port::Port;
+use crate::support::router::{Cluster, Ringroad, Setup};
+use crate::support::scripted::{Act, Command, Scripted};
 
 /// As mcrouter, in front of three servers.
 fn started(servers: &[Memcached], more: &[&str]) -> Ringroad {
@@ -554,4 +556,57 @@ fn a_configuration_in_toml_says_whether_there_are_questions() {
         figure(&cluster.router, "mcrouter count", "cmd_get_count"),
         "4"
     );
+}
+
+/// How requests to a server have failed is told of that server.
+#[test]
+fn failures_are_counted_by_server_under_mcrouters_names() {
+    let server = Scripted::start(|command: &Command| {
+        let key = command.args().first().copied().unwrap_or_default();
+        match (command.verb(), key) {
+            ("get", "busy") => Act::say("SERVER_ERROR 307 busy\r\n"),
+            ("get", "client") => Act::say("CLIENT_ERROR x\r\n"),
+            ("get", "error") => Act::say("SERVER_ERROR x\r\n"),
+            ("get", "silent") => vec![Act::Ignore],
+            ("get", "closed") => vec![Act::Close],
+            _ => vec![Act::Serve],
+        }
+    });
+    let dead = Port::reserve();
+    let table = format!("[pools.dead]\nservers = [\"{}\"]\n", dead.addr());
+    let router = Setup::new([server.addr()])
+        .top("workers = 1")
+        .top(r#"route = { type = "prefix", default = "cache", prefixes = { dead = "dead" } }"#)
+        .table(&table)
+        .start();
+    let mut c = router.client();
+    let asked = [
+        ("busy", 3),
+        ("client", 2),
+        ("error", 1),
+        ("silent", 1),
+        ("closed", 1),
+        ("good", 1),
+        ("dead", 1),
+    ];
+    for (key, times) in asked {
+        for _ in 0..times {
+            c.ask(format!("get {key}\r\n"), "END\r\n");
+        }
+    }
+    let shown = |addr: String| {
+        let all = router.client().stats("mcrouter servers");
+        let found = all
+            .into_iter()
+            .find(|(server, _)| server.starts_with(&addr));
+        let line = found.unwrap().1;
+        line.split_once("; ").map(|(_, results)| results.to_owned())
+    };
+    let results = shown(server.addr().to_string());
+    let want = "timeout:1 busy:3 client_error:2 remote_error:2";
+    assert_eq!(results.as_deref(), Some(want));
+    // Whoever asks while it is out of service has no result of it.
+    c.ask("get dead\r\n", "END\r\n");
+    let results = shown(dead.addr().to_string()).unwrap();
+    assert!(results.ends_with("connect_error:1"), "{results}");
 }
