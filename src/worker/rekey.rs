@@ -139,11 +139,12 @@ fn restored_line(kind: Kind, line: &[u8], asked: &Retained) -> Option<Vec<u8>> {
             has_key = true;
             out.push(b'k');
             out.extend_from_slice(&word);
+            // Where memcached has it.
+            out.extend_from_slice(if is_encoded { b" b" } else { b"" });
         } else {
             out.extend_from_slice(was);
         }
     }
-    out.extend_from_slice(if is_encoded { b" b" } else { b"" });
     out.extend_from_slice(line.get(end..)?);
     has_key.then_some(out)
 }
@@ -338,7 +339,7 @@ mod tests {
                 "mg Y2xpZW50 b k s\r\n",
                 Kind::MetaHeader,
                 "HD ksent s4\r\n",
-                "HD kY2xpZW50 s4 b\r\n",
+                "HD kY2xpZW50 b s4\r\n",
             ),
             (
                 "ms client 2 k\r\n",
