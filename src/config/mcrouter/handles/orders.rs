@@ -1,8 +1,10 @@
 //! Orders of a failover that follow from the key (DeterministicOrderPolicy, RendezvousPolicy) or from the host (LatestRoute,
 //! which a pool may also have for its servers), and LoadBalancerRoute with more than one try.
 
+use std::rc::Rc;
+
 use super::super::super::{Choose, Draws, KeyOrder, Latest, Millionths, Route, Rule, Verdicts};
-use super::super::value::{Kind, Value};
+use super::super::value::{Kind, Map, Value};
 use super::choose::one;
 use super::{Builder, Handle, Spec, Type};
 
@@ -52,13 +54,8 @@ impl Builder<'_, '_> {
         };
         let repeats_normal = self.is_on(&own, "ignore_normal_reply_index");
         let has_domains = self.is_on(&own, "enable_failure_domains");
-        let hash = spec.field("hash");
-        let map = hash.and_then(Value::as_map);
-        let function = match map {
-            Some(map) => map.get("hash_func").and_then(Value::as_text),
-            None => hash.and_then(Value::as_text),
-        };
-        let weights = match function.map(|name| &**name) {
+        let (hash, map, function) = given_hash(spec);
+        let weights = match function {
             None | Some("Ch3") => Some(Vec::new()),
             Some("WeightedCh3") => {
                 let weights = map.and_then(|map| map.get("weights"));
@@ -109,13 +106,8 @@ impl Builder<'_, '_> {
                 ));
             return None;
         };
-        let hash = spec.field("hash");
-        let map = hash.and_then(Value::as_map);
-        let function = match map {
-            Some(map) => map.get("hash_func").and_then(Value::as_text),
-            None => hash.and_then(Value::as_text),
-        };
-        let weights = match function.map(|name| &**name) {
+        let (_, map, function) = given_hash(spec);
+        let weights = match function {
             Some("WeightedRendezvous") => {
                 let weights = map.and_then(|map| map.get("weights"));
                 let weights = weights.or_else(|| spec.field("weights"));
@@ -200,6 +192,17 @@ impl Builder<'_, '_> {
         let rule = Rule::Balance { salt, tries };
         Handle::Route(Route::Many { rule, children })
     }
+}
+
+/// A route's `hash`, its fields if it has any, and the name of its function: `"Ch3"` or `{"hash_func": "Ch3"}`.
+fn given_hash<'a>(spec: &Spec<'a>) -> (Option<&'a Value>, Option<&'a Rc<Map>>, Option<&'a str>) {
+    let hash = spec.field("hash");
+    let map = hash.and_then(Value::as_map);
+    let function = match map {
+        Some(map) => map.get("hash_func").and_then(Value::as_text),
+        None => hash.and_then(Value::as_text),
+    };
+    (hash, map, function.map(|name| &**name))
 }
 
 /// The function of a `hash` that is a route of its own: `Latest` or `LoadBalancer`.
