@@ -18,12 +18,12 @@ mod block;
 
 pub use block::Block;
 
-/// From this many bytes on, a part of a value is referred to instead of copied. Half of what is read at a time.
+/// From this many bytes on, a part of a value is referred to instead of copied. An eighth of what is read at a time.
 pub const LARGE: usize = 32 * 1024;
 
 /// A piece keeps no more than so many times its own length: a large value at the end of a long command line must not
 /// keep all of that.
-const KEPT: usize = 4;
+const KEPT: usize = 8;
 
 /// A buffer that bytes were read into and that pieces may refer to.
 pub type Lent = Arc<Block>;
@@ -340,7 +340,7 @@ pub struct Scratch {
 }
 
 /// Lent buffers that are waited for; further ones are left to those who refer to them.
-const KEEP_LENT: usize = 32;
+const KEEP_LENT: usize = 64;
 
 impl Scratch {
     /// For reads of up to `size` bytes.

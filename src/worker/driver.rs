@@ -30,7 +30,7 @@ use crate::stats::beat;
 use crate::upstream::conn::Ticket;
 
 /// Bytes read from a socket at a time.
-pub(super) const READ: usize = 64 * 1024;
+pub(super) const READ: usize = 256 * 1024;
 
 /// When all workers' time begins: they compare times in what they share.
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
