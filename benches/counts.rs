@@ -29,7 +29,7 @@ use ringroad::protocol::request::Limits;
 use ringroad::route::compile::Snapshot;
 use support::load::{Ask, Load, Rng, value};
 use support::metered;
-use support::router::{Router, THREE_SERVERS, WITH_FAILOVER};
+use support::router::{ALL_SYNC, Router, THREE_SERVERS, WITH_FAILOVER, WITH_SHADOW};
 use toml::{Table, Value};
 
 /// How much a count may grow, in percent.
@@ -54,19 +54,23 @@ It runs on Linux. `cargo bench --bench turn` measures the same paths by time, an
 /// What is counted: does it, and returns how many operations it was.
 type Case = fn() -> Result<u32, String>;
 
-const CASES: [(&str, Case); 10] = [
+const CASES: [(&str, Case); 14] = [
     ("parse_get", parse_get),
     ("parse_set", parse_set),
     ("select_ring_100", select_ring_100),
     ("turn_get", || turns(THREE_SERVERS, 1, Ask::Get(1))),
     ("turn_get_set", || turns(THREE_SERVERS, 1, Ask::GetOrSet)),
     ("turn_get_16_deep", || turns(THREE_SERVERS, 16, Ask::Get(1))),
+    ("turn_set_16_deep", || turns(THREE_SERVERS, 16, Ask::Set)),
+    ("turn_mg_16_deep", || turns(THREE_SERVERS, 16, Ask::MetaGet)),
     ("turn_get_20_keys", || turns(THREE_SERVERS, 1, Ask::Get(20))),
     ("turn_mg", || turns(THREE_SERVERS, 1, Ask::MetaGet)),
     ("turn_mg_opaque", || {
         turns(THREE_SERVERS, 1, Ask::MetaGetOpaque)
     }),
     ("turn_failover", || turns(WITH_FAILOVER, 1, Ask::Get(1))),
+    ("turn_shadow", || turns(WITH_SHADOW, 1, Ask::Get(1))),
+    ("turn_all_sync", || turns(ALL_SYNC, 1, Ask::Get(1))),
 ];
 
 fn parse_get() -> Result<u32, String> {

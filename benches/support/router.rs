@@ -34,6 +34,29 @@ servers = ["127.0.0.1:11211", "127.0.0.1:11212", "127.0.0.1:11213"]
 servers = ["127.0.0.1:11214"]
 "#;
 
+/// The same, with a pool that gets a copy of a tenth of the requests.
+pub const WITH_SHADOW: &str = r#"
+[route]
+type = "shadow"
+per_million = 100000
+children = ["cache", "other"]
+[pools.cache]
+servers = ["127.0.0.1:11211", "127.0.0.1:11212", "127.0.0.1:11213"]
+[pools.other]
+servers = ["127.0.0.1:11214"]
+"#;
+
+/// Two pools that both get all requests.
+pub const ALL_SYNC: &str = r#"
+[route]
+type = "all-sync"
+children = ["cache", "other"]
+[pools.cache]
+servers = ["127.0.0.1:11211", "127.0.0.1:11212", "127.0.0.1:11213"]
+[pools.other]
+servers = ["127.0.0.1:11214", "127.0.0.1:11215", "127.0.0.1:11216"]
+"#;
+
 /// How much later each turn is than the one before, in microseconds.
 const TURN: u64 = 100;
 

@@ -317,7 +317,6 @@ impl Conn {
             return false;
         }
         open.room -= 1;
-        out.reserve(key.len() + 1);
         out.push(b' ');
         let (line_start, at) = open.line;
         self.slots.push_back(Slot {

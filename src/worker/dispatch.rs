@@ -187,10 +187,7 @@ impl Core {
         let command = (get.command, get.exptime);
         if get.count == 1 {
             let to = self.replies.begin(id, Shape::Get, 1);
-            return match Only::of(routing) {
-                Some(only) => self.get_in_pool(&only, to, get.keys, command),
-                None => self.send(to, get.keys, Op::Get(get.command, get.exptime)),
-            };
+            return self.get_keys(routing, to, std::iter::once(get.keys), command);
         }
         let max_bytes = self.routing.snapshot.settings.client_bytes;
         if get.count <= MIN_LONG || get.count <= self.replies.window(id, max_bytes) {
@@ -208,6 +205,7 @@ impl Core {
     }
 
     /// Asks for the keys of one get, whose slots begin at `to`.
+    #[inline(always)] // Of a get of one key it is what there is to do.
     fn get_keys<'a>(
         &mut self,
         routing: &Routing,
@@ -216,13 +214,15 @@ impl Core {
         command: (GetCommand, i32),
     ) {
         let only = Only::of(routing);
+        let mut joined = 0;
         for (index, key) in (0..).zip(keys) {
             let to = Ticket { index, ..to };
             match &only {
-                Some(only) => self.get_in_pool(only, to, key, command),
+                Some(only) => joined += u64::from(self.get_in_pool(only, to, key, command)),
                 None => self.send(to, key, Op::Get(command.0, command.1)),
             }
         }
+        self.stats.worker.upstream_requests.add(joined);
     }
 
     /// Asks for the next part of a client's long get, if it has one and room for it.
@@ -256,16 +256,13 @@ impl Core {
         if self.is_overloaded(block) {
             return self.refuse(id, ErrorKind::Overloaded, store.noreply);
         }
-        self.line(
-            id,
-            mute(store.noreply),
-            store.key,
-            Class::Store,
-            block,
-            |head| {
-                write::store(store, head);
-            },
-        );
+        let (key, mute) = (store.key, mute(store.noreply));
+        if !store.line.is_empty() {
+            return self.written(id, mute, key, Class::Store, (store.line, block));
+        }
+        self.line(id, mute, key, Class::Store, block, |head| {
+            write::store(store, head);
+        });
     }
 
     /// Whether a large value is too much for now.
@@ -283,17 +280,30 @@ impl Core {
         block: &[u8],
         write: impl FnOnce(&mut Vec<u8>),
     ) {
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
+        write(&mut head);
+        self.written(id, mute, key, class, (&head, block));
+        self.head = head;
+    }
+
+    /// As [`Core::line`], for one that is written already.
+    fn written(
+        &mut self,
+        id: u32,
+        mute: Mute,
+        key: &[u8],
+        class: Class,
+        (head, block): (&[u8], &[u8]),
+    ) {
         let shape = match class {
             Class::Arith => Shape::Number(mute),
             _ => Shape::Line(mute),
         };
         let to = self.replies.begin(id, shape, 1);
-        let mut head = std::mem::take(&mut self.head);
-        head.clear();
-        write(&mut head);
         let op = Op::Command {
             class,
-            head: &head,
+            head,
             block,
             guard: b"",
         };
@@ -302,7 +312,6 @@ impl Core {
         } else {
             self.send(to, key, op);
         }
-        self.head = head;
     }
 
     fn meta(&mut self, id: u32, meta: &Meta<'_>) {
@@ -447,9 +456,15 @@ impl Core {
     }
 
     /// As [`Core::send_to_pool`], for a key of a retrieval. Nearly all of them go to a server that is up and not busy, and
-    /// are done with here.
+    /// are done with here. Returns whether the caller has to count it among those that were sent to servers.
     #[inline]
-    fn get_in_pool(&mut self, only: &Only<'_>, to: Ticket, key: &[u8], get: (GetCommand, i32)) {
+    fn get_in_pool(
+        &mut self,
+        only: &Only<'_>,
+        to: Ticket,
+        key: &[u8],
+        get: (GetCommand, i32),
+    ) -> bool {
         let destination = only.destinations.get(only.selector.select(key));
         let conn = destination.and_then(|destination| self.only_connection(*destination));
         if let Some(up) = conn.and_then(|conn| self.conns.get_mut(conn as usize))
@@ -457,11 +472,11 @@ impl Core {
             && up.conn.join(get, key, to, only.coalesce, &mut self.pool)
         {
             // All else has been seen to when its line was begun, in this turn.
-            self.stats.worker.upstream_requests.inc();
             up.stats.requests.inc();
-            return;
+            return true;
         }
         self.send_to_pool(only.pool, to, key, Op::Get(get.0, get.1));
+        false
     }
 
     #[inline]

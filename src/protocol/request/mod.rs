@@ -301,6 +301,8 @@ pub struct Store<'a> {
     pub cas: u64,
     /// Whether the client wants no reply.
     pub noreply: bool,
+    /// The command line, if it came as [`write::store`](super::write::store) would write it; else nothing.
+    pub line: &'a [u8],
     /// The value with the `\r\n` that ends it.
     pub block: &'a [u8],
 }

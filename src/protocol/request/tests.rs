@@ -1,4 +1,5 @@
 use super::*;
+use crate::protocol::write;
 use proptest::prelude::*;
 
 fn one(text: &[u8]) -> (usize, Request<'_>) {
@@ -132,6 +133,40 @@ fn a_too_large_value_takes_the_old_one_with_it_only_where_it_would_replace_it() 
     assert_eq!(evict(b"ms YWJj 2000000 b\r\n"), Some((&b"YWJj"[..], true)));
 }
 
+/// What is passed on as it came must be what would be written; what isn't plain is looked at closely.
+#[test]
+fn the_line_of_a_plain_set_is_as_it_would_be_written() {
+    let mut plain = 0;
+    for key in ["a", "k\t", &"k".repeat(250)] {
+        for (flags, exptime) in [
+            ("0", "0"),
+            ("999999999", "3"),
+            ("01", "0"),
+            ("0", "-1"),
+            ("+1", "0"),
+        ] {
+            for (between, end) in [(" ", "\r\n"), ("  ", "\r\n"), (" ", "\n"), (" ", " \r\n")] {
+                let words = ["set", key, flags, exptime, "3"].join(between);
+                let text = format!("{words}{end}abc\r\n");
+                let Parsed::Request { len, request } = parse(text.as_bytes(), &Limits::default())
+                else {
+                    panic!("{text:?}");
+                };
+                let Request::Store(store) = request else {
+                    continue;
+                };
+                assert_eq!((len, store.block), (text.len(), &b"abc\r\n"[..]));
+                let mut written = Vec::new();
+                write::store(&store, &mut written);
+                assert!(store.line.is_empty() || store.line == written, "{text:?}");
+                plain += usize::from(store.line == written);
+            }
+        }
+    }
+    // A tab in a key makes it one that is looked at closely, though it is written as it came.
+    assert_eq!(plain, 4);
+}
+
 #[test]
 fn stores_carry_their_block() {
     let (len, request) = one(b"set a 4294967297 -1 5 noreply\r\nhello\r\nget a\r\n");
@@ -145,6 +180,7 @@ fn stores_carry_their_block() {
             exptime: -1,
             cas: 0,
             noreply: true,
+            line: b"",
             block: b"hello\r\n"
         })
     );

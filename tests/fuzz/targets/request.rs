@@ -11,6 +11,7 @@ use ringroad::protocol::meta::{MAX_DECODED, words};
 use ringroad::protocol::request::{
     CloseReason, Limits, MAX_UNFINISHED_LINE, Parsed, Request, parse,
 };
+use ringroad::protocol::write;
 use ringroad_fuzz::cuttings;
 
 /// Small, so that they are met.
@@ -39,6 +40,11 @@ fn check(request: &Request) {
             assert!((1..=250).contains(&store.key.len()));
             assert!(store.block.ends_with(b"\r\n"));
             assert!(store.block.len() <= LIMITS.max_value + 2);
+            if !store.line.is_empty() {
+                let mut written = Vec::new();
+                write::store(store, &mut written);
+                assert_eq!(store.line, written);
+            }
         }
         Request::Lookup(lookup) => {
             assert_eq!(words(lookup.keys).count(), lookup.count);
