@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::follow::Followers;
 use super::listen::{failed, listen, unlink};
+use super::trim::Trim;
 use super::{AppError, Ended, Phase, Running, members};
 use crate::admin;
 use crate::cli::{Failure, RunArgs};
@@ -371,11 +372,13 @@ async fn serve_on(
     watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut windows = tokio::time::interval(Duration::from_secs(1));
     windows.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut trim = Trim::default();
     while !ends {
         tokio::select! {
             _ = windows.tick() => {
                 running.registry().control.beat();
                 running.end_windows();
+                trim.look(running.registry().clients());
             }
             _ = terminate.recv() => ends = true,
             _ = interrupt.recv() => ends = true,

@@ -12,6 +12,7 @@ mod listen;
 pub mod members;
 mod names;
 mod spooling;
+mod trim;
 
 use std::io;
 use std::panic::AssertUnwindSafe;

@@ -314,6 +314,7 @@ impl Replies {
         self.pool.shrink();
         self.slot_lists.truncate(self.slot_lists.len() * 7 / 8);
         shrink_slab(&mut self.requests);
+        shrink_slab(&mut self.clients);
     }
 
     pub(super) fn live(&mut self, to: Ticket) -> Option<&mut Request> {

@@ -25,7 +25,7 @@ pub struct Client {
     /// To be sent.
     pub out: Buf,
     /// Bytes of a refused data block still to be thrown away.
-    pub swallow: usize,
+    pub swallow: u32,
     pub(super) head: u32,
     pub(super) tail: u32,
     /// Requests without a complete reply.
@@ -61,7 +61,7 @@ pub struct Client {
     /// The input is a line that may be long, searched for its end already.
     pub in_line: bool,
     /// The length of the request that has begun, in bytes, or 0 if that isn't known.
-    pub need: usize,
+    pub need: u32,
 }
 
 impl Client {

@@ -266,6 +266,13 @@ impl Registry {
         self.locked().sums()
     }
 
+    /// How many clients there are.
+    pub fn clients(&self) -> u64 {
+        let workers = self.workers.iter();
+        let counts = workers.map(|stats| stats.worker.curr_connections.get());
+        counts.fold(0, u64::wrapping_add)
+    }
+
     /// Each server's figures added up over the workers, by the server's name.
     pub fn servers(&self) -> BTreeMap<String, BTreeMap<&'static str, u64>> {
         let mut servers: BTreeMap<String, BTreeMap<&'static str, u64>> = BTreeMap::new();

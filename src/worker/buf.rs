@@ -322,7 +322,7 @@ pub fn shrink_queue<T>(queue: &mut VecDeque<T>) {
 }
 
 /// Tables with fewer places are left as they are.
-const SPARSE: usize = 1024;
+pub(super) const SPARSE: usize = 1024;
 
 /// Where `data` is in the lent buffer, if it is part of it.
 fn place_in(lent: &[u8], data: &[u8]) -> Option<usize> {

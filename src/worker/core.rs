@@ -303,11 +303,12 @@ impl Core {
     /// is read into its place. `None`: read as usual.
     pub fn client_block(&mut self, id: u32) -> Option<(&mut Vec<u8>, usize)> {
         let (client, pool) = self.replies.client_and_pool(id)?;
-        let missing = client.need.checked_sub(client.input.len())?;
+        let need = client.need as usize;
+        let missing = need.checked_sub(client.input.len())?;
         if missing < LARGE || client.blocked || client.closing || client.broken {
             return None;
         }
-        Some((client.input.room(client.need, pool), missing))
+        Some((client.input.room(need, pool), missing))
     }
 
     /// `n` bytes have been read there.
@@ -391,7 +392,7 @@ impl Core {
         if client.blocked {
             return;
         }
-        if client.input.len() < client.need {
+        if client.input.len() < client.need as usize {
             return;
         }
         let bytes = client.input.take();
@@ -443,8 +444,8 @@ impl Core {
                 return buf.len();
             }
             if client.swallow > 0 {
-                let n = client.swallow.min(buf.len() - at);
-                client.swallow -= n;
+                let n = (client.swallow as usize).min(buf.len() - at);
+                client.swallow -= n as u32;
                 at += n;
             }
             let Some(rest) = buf.get(at..).filter(|rest| !rest.is_empty()) else {
@@ -471,7 +472,8 @@ impl Core {
             match request::parse(rest, &settings.parse) {
                 Parsed::More { total } => {
                     if let Some(client) = self.replies.client_mut(id) {
-                        client.need = total;
+                        // Not known, if it could not be: lengths are those of an `i32`.
+                        client.need = u32::try_from(total).unwrap_or(0);
                         client.in_line = total == 0 && rest.len() > request::MAX_UNFINISHED_LINE;
                     }
                     return at;

@@ -99,7 +99,7 @@ impl Core {
 
     fn refused(&mut self, id: u32, refused: &Refused<'_>) {
         if let Some(client) = self.replies.client_mut(id) {
-            client.swallow = refused.swallow;
+            client.swallow = u32::try_from(refused.swallow).unwrap_or(u32::MAX);
         }
         if let Some(evicted) = refused.evict {
             self.evict(&evicted);

@@ -19,7 +19,7 @@ use tokio::io::ReadBuf;
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
-use super::buf::{LARGE, Scratch};
+use super::buf::{LARGE, SPARSE, Scratch};
 use super::core::Core;
 use super::ready::{Ready, SocketWaker, Token};
 use super::servers::ConnSocket;
@@ -189,6 +189,7 @@ impl Driver {
             self.core.stats.beat.beat();
             self.core.relax();
             self.scratch.shrink();
+            shrink_places(&mut self.clients);
             self.beat_at = now + beat::PERIOD.as_micros() as u64;
         }
         if self.core.next_tick() <= now {
@@ -472,6 +473,16 @@ pub(super) fn put<T>(places: &mut Vec<Option<T>>, id: u32, value: T) {
     }
     if let Some(place) = places.get_mut(index) {
         *place = Some(value);
+    }
+}
+
+/// Gives back what is behind the last one, if that is most of the room.
+fn shrink_places<T>(places: &mut Vec<Option<T>>) {
+    while places.last().is_some_and(Option::is_none) {
+        places.pop();
+    }
+    if places.capacity() >= SPARSE && places.len() < places.capacity() / 4 {
+        places.shrink_to(places.len() * 2);
     }
 }
 
