@@ -1,10 +1,14 @@
 //! Sockets to listen on, for clients and for the admin port.
 
+mod inherited;
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+
+pub(crate) use inherited::{Inherited, claim, inherited};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;

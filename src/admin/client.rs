@@ -72,6 +72,7 @@ async fn connect_and_fetch(listen: &Listen, path: &str) -> io::Result<(StatusCod
             let host = stream.peer_addr()?.to_string();
             fetch(stream, &host, path).await
         }
+        Listen::Inherited(_) => Err(io::Error::from(io::ErrorKind::Unsupported)),
         Listen::Unix { path: socket, .. } => {
             fetch(UnixStream::connect(socket).await?, "localhost", path).await
         }

@@ -182,6 +182,7 @@ fn bind(listen: &Listen) -> io::Result<(Bound, Listen)> {
             let addr = listener.local_addr()?;
             Ok((Bound::Tcp(listener), Listen::Tcp(addr)))
         }
+        Listen::Inherited(_) => Err(io::Error::from(io::ErrorKind::Unsupported)),
         Listen::Unix { path, mode } => {
             let listener = listening::unix(path, *mode)?;
             Ok((Bound::Unix(listener), listen.clone()))

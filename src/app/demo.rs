@@ -72,6 +72,7 @@ fn welcome(listen: &Listen, config: &Config) -> std::io::Result<()> {
                 addr.port()
             )?;
         }
+        Listen::Inherited(_) => {}
         Listen::Unix { path, .. } => {
             writeln!(
                 out,

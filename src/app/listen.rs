@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::AppError;
 use crate::config::Listen;
-use crate::listening;
+use crate::listening::{self, Inherited};
 use crate::worker::accept::Listener;
 
 /// Why an address can't be listened on, and what to do.
@@ -42,6 +42,9 @@ pub(super) fn listen(address: &Listen) -> Result<Listener, AppError> {
                 .map(|listener| Listener::Tcp { listener, shared })
                 .map_err(fail)
         }
+        Listen::Inherited(number) => listening::inherited(*number)
+            .and_then(inherited)
+            .map_err(fail),
         Listen::Unix { path, mode } => {
             let listener = listening::unix(path, *mode).map_err(fail)?;
             UnixListener::from_std(listener)
@@ -49,6 +52,16 @@ pub(super) fn listen(address: &Listen) -> Result<Listener, AppError> {
                 .map_err(fail)
         }
     }
+}
+
+fn inherited(socket: Inherited) -> io::Result<Listener> {
+    Ok(match socket {
+        Inherited::Tcp(listener) => Listener::Tcp {
+            listener: TcpListener::from_std(listener)?,
+            shared: false,
+        },
+        Inherited::Unix(listener) => Listener::Unix(UnixListener::from_std(listener)?),
+    })
 }
 
 /// Removes a unix socket that this process listened on.

@@ -86,6 +86,7 @@ fn listener(listen: &Listen) -> String {
         }
         Listen::Tcp(addr) if addr.port() == 0 => format!("{addr}  (any free port)"),
         Listen::Tcp(addr) => addr.to_string(),
+        Listen::Inherited(_) => format!("{listen}  (a socket that it was started with)"),
         Listen::Shared(addr) => format!("{addr}  (shared with other processes: reuse_port)"),
         Listen::Unix { mode, .. } => format!("{listen}  (mode 0{mode:03o})"),
     }
@@ -440,7 +441,7 @@ fn rest(text: &mut String, config: &Config) {
         Some(admin) => {
             for listen in &admin.listen {
                 let form = match listen {
-                    Listen::Unix { .. } => "",
+                    Listen::Unix { .. } | Listen::Inherited(_) => "",
                     Listen::Tcp(_) | Listen::Shared(_) => "http://",
                 };
                 let _ = writeln!(text, "  admin port: {form}{listen}");

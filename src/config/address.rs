@@ -32,6 +32,9 @@ pub enum Listen {
         /// Its permission bits, such as `0o700`.
         mode: u32,
     },
+    /// The socket with this number, which the process was started with. No file can ask for it; see `--listen-sock-fd` in
+    /// [`crate::docs::mcrouter`].
+    Inherited(i32),
 }
 
 /// Where a server is reached.
@@ -168,6 +171,7 @@ impl Listen {
         match (self, other) {
             (Self::Tcp(a) | Self::Shared(a), Self::Tcp(b) | Self::Shared(b)) => tcp_clash(*a, *b),
             (Self::Unix { path: a, .. }, Self::Unix { path: b, .. }) => a == b,
+            (Self::Inherited(a), Self::Inherited(b)) => a == b,
             _ => false,
         }
     }
@@ -188,6 +192,7 @@ impl fmt::Display for Listen {
         match self {
             Self::Tcp(addr) | Self::Shared(addr) => addr.fmt(f),
             Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+            Self::Inherited(number) => write!(f, "fd:{number}"),
         }
     }
 }

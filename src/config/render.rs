@@ -261,6 +261,7 @@ fn line(text: &mut String, key: &str, value: impl std::fmt::Display) {
 fn listener(listen: &Listen) -> String {
     match listen {
         Listen::Tcp(addr) => quoted(&addr.to_string()),
+        Listen::Inherited(_) => quoted(&listen.to_string()),
         Listen::Shared(addr) => {
             format!(
                 "{{ tcp = {}, reuse_port = true }}",

@@ -248,7 +248,7 @@ fn listener(report: &mut Report<'_>, entry: &Entry<'_, '_>) -> Option<Listen> {
             let mode = mode.unwrap_or(Some(default))?;
             Some(Listen::Unix { path, mode })
         }
-        Ok(Listen::Tcp(_) | Listen::Shared(_)) => None,
+        Ok(Listen::Tcp(_) | Listen::Shared(_) | Listen::Inherited(_)) => None,
         Err(error) => address_error(report, &path, text, &error),
     }
 }

@@ -30,6 +30,7 @@ mod hostile_reads;
 mod hostile_updates;
 mod idle;
 mod in_flight;
+mod inherited;
 mod input;
 mod introspection;
 mod keys;

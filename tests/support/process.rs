@@ -20,12 +20,21 @@ pub struct Process {
 
 impl Process {
     /// Starts `command`; `name` is for failure messages.
-    pub fn start(name: &str, mut command: Command) -> std::io::Result<Process> {
+    pub fn start(name: &str, command: Command) -> std::io::Result<Process> {
+        Process::start_with(name, command, Stdio::null())
+    }
+
+    /// As [`Process::start`], with this standard input.
+    pub fn start_with(
+        name: &str,
+        mut command: Command,
+        stdin: impl Into<Stdio>,
+    ) -> std::io::Result<Process> {
         let dir = tempfile::tempdir()?;
         let output = dir.path().join("output");
         let file = File::create(&output)?;
         let child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()?;

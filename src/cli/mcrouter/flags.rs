@@ -99,7 +99,7 @@ pub(super) const STANDALONE: &[Flag] = &[
     flag("ssl-require-peer-certs", None, "ssl_require_peer_certs", Toggle, "0", Later("connections are not encrypted")),
     flag("ssl-use-ktls12", None, "ssl_use_ktls12", Toggle, "0", Later("connections are not encrypted")),
     flag("tls-prefer-ocb-cipher", None, "tls_prefer_ocb_cipher", Toggle, "0", Later("connections are not encrypted")),
-    flag("listen-sock-fd", None, "listen_sock_fd", Int, "-1", Refuse("a socket can't be inherited")),
+    flag("listen-sock-fd", None, "listen_sock_fd", Int, "-1", Use),
     flag("unix-domain-sock", None, "unix_domain_sock", Text, "", Use),
     flag("max-conns", None, "max_conns", Int, "0", Use),
     flag("tcp-listen-backlog", None, "tcp_listen_backlog", Int, "4096", Idle("it is 4096, as far as the system allows")),

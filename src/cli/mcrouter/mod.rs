@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use crate::app::{self, StartError, Supply};
 use crate::introspect::Instance;
+use crate::listening;
 use flags::{Flag, Role};
 use getopt::{Describe as _, Takes};
 use given::Given;
@@ -105,6 +106,13 @@ fn run(start: Start) -> ExitCode {
             }
             Ok(_) => {}
         }
+    }
+    if let Some(number) = start.inherits
+        && let Err(why) = listening::claim(number)
+    {
+        complain(&lines);
+        say(&format!("mcrouter: --listen-sock-fd: {why}"));
+        return ExitCode::from(FINAL);
     }
     let supply = Supply {
         instance: Arc::new(Instance::new(start.process, Some(start.origin.clone()))),

@@ -25,6 +25,8 @@ pub(super) struct Start {
     pub(super) process: introspect::Start,
     /// The file that standard error goes to.
     pub(super) log_path: Option<PathBuf>,
+    /// The number of the socket that is to be listened on, if the process was started with one.
+    pub(super) inherits: Option<i32>,
     /// What is to be logged.
     pub(super) lines: Vec<String>,
     /// Whether the configuration is only, or first, looked at.
@@ -57,10 +59,14 @@ pub(super) fn start(mut given: Given) -> Result<Start, String> {
         Some(other) => return Err(format!("--validate-config={other}: it is exit or run")),
     };
     // Who only looks at a configuration need not say where clients come in.
-    let listen = match listen(&given) {
+    let listen = match listen(&mut given) {
         Err(_) if validate == Validate::Exit => vec![Listen::Tcp(crate::config::DEFAULT_LISTEN)],
         listen => listen?,
     };
+    let inherits = listen.iter().find_map(|listen| match listen {
+        Listen::Inherited(number) => Some(*number),
+        _ => None,
+    });
     let mut settings = settings(&mut given)?;
     settings.base.listen = listen;
     let process = process(&given, &settings)?;
@@ -82,6 +88,7 @@ pub(super) fn start(mut given: Given) -> Result<Start, String> {
         watches: !given.is_on("disable-reload-configs"),
         process,
         log_path: log_path.map(PathBuf::from),
+        inherits,
         lines: given.lines,
         validate,
     })
@@ -117,7 +124,33 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
         .filter(|part| !part.is_empty())
 }
 
-fn listen(given: &Given) -> Result<Vec<Listen>, String> {
+/// As in mcrouter nothing else is listened on beside a socket that the process was started with.
+fn inherited(given: &mut Given) -> Result<Option<Listen>, String> {
+    let number = given.int("listen-sock-fd");
+    if number < 0 {
+        return Ok(None);
+    }
+    let number = i32::try_from(number).map_err(|_| {
+        format!("--listen-sock-fd: {number} is no number that a descriptor can have")
+    })?;
+    for (long, but) in [
+        ("port", " but on the router's name"),
+        ("listen-addresses", ""),
+        ("unix-domain-sock", ""),
+    ] {
+        if !given.text(long).is_empty() {
+            given.lines.push(format!(
+                "--{long} has no effect{but}: the socket of --listen-sock-fd alone is listened on"
+            ));
+        }
+    }
+    Ok(Some(Listen::Inherited(number)))
+}
+
+fn listen(given: &mut Given) -> Result<Vec<Listen>, String> {
+    if let Some(listen) = inherited(given)? {
+        return Ok(vec![listen]);
+    }
     let mut all = Vec::new();
     let mut addresses = Vec::new();
     for text in list(given.text("listen-addresses")) {

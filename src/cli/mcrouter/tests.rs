@@ -96,13 +96,47 @@ fn listeners_are_ports_on_every_address() {
         ]
     );
     assert_eq!(listen(&["--unix-domain-sock", "/m.sock"]), ["unix:/m.sock"]);
+    assert_eq!(listen(&["--listen-sock-fd=7", "-p", "1"]), ["fd:7"]);
+    assert_eq!(listen(&["--listen-sock-fd=-1", "-p", "1"]).len(), 1);
     refused(&["-f", "/c"], "invalid ports");
+    refused(&["-f", "/c", "--listen-sock-fd=-1"], "invalid ports");
     refused(&["-f", "/c", "-p", "x"], "\"x\" is no port");
     refused(&["-f", "/c", "-p", "1,1"], "given twice");
     refused(
         &["-f", "/c", "-p", "1", "--listen-addresses=h"],
         "no address",
     );
+}
+
+/// It is claimed by who runs it: a command line that is only read leaves the process's descriptors alone.
+#[test]
+fn a_socket_that_was_passed_on_is_the_only_one_that_is_listened_on() {
+    let all = [
+        "-f/c",
+        "--listen-sock-fd=7",
+        "-p5000",
+        "--listen-addresses=::1",
+        "--unix-domain-sock=/s",
+    ];
+    let start = started(&all);
+    assert_eq!(start.inherits, Some(7));
+    let process = start.process;
+    assert_eq!(process.router, "5000");
+    let option = ("listen_sock_fd".to_owned(), "7".to_owned());
+    assert!(process.options.contains(&option));
+    for (line, says) in start.lines.iter().zip([
+        "--port has no effect but on the router's name",
+        "--listen-addresses has no effect: the socket of --listen-sock-fd alone",
+        "--unix-domain-sock has no effect",
+    ]) {
+        assert!(line.contains(says), "{line}");
+    }
+    assert_eq!(start.lines.len(), 3);
+    assert_eq!(started(&["-f/c", "-p1"]).inherits, None);
+    let alone = started(&["-f/c", "--listen-sock-fd=7"]);
+    assert_eq!(alone.lines, [""; 0]);
+    let looked_at = started(&["-f/c", "--listen-sock-fd=7", "--validate-config"]);
+    assert_eq!(looked_at.validate, Validate::Exit);
 }
 
 #[test]
@@ -305,8 +339,8 @@ fn what_it_would_be_wrong_to_start_without_is_refused() {
             "--ssl-port is not supported yet: encrypted",
         ),
         (
-            &["--listen-sock-fd=3"],
-            "--listen-sock-fd is not supported yet",
+            &["--listen-sock-fd=4294967299"],
+            "4294967299 is no number that a descriptor",
         ),
         (&["--use-thrift"], "--use-thrift is not supported yet"),
         (&["--num-proxies=0"], "at least one"),
