@@ -413,10 +413,11 @@ impl<'a> Guard<'a> {
     /// say.
     #[inline]
     fn cut_from<'l>(&self, line: &'l [u8]) -> Option<&'l [u8]> {
-        if self.key.is_some() {
-            return None;
+        let rest = line.strip_suffix(self.opaque)?.strip_suffix(b" O")?;
+        if let Some(key) = self.key {
+            rest.strip_suffix(key)?.strip_suffix(b" k")?;
         }
-        line.strip_suffix(self.opaque)?.strip_suffix(b" O")
+        Some(rest)
     }
 
     /// Whether a reply is for what was asked. A bare `EN` of an old server carries nothing.

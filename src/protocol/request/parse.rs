@@ -39,7 +39,9 @@ pub fn parse<'a>(buf: &'a [u8], limits: &Limits) -> Parsed<'a> {
 
 #[inline(never)] // A get does not pay for it.
 fn no_plain_get<'a>(buf: &'a [u8], limits: &Limits) -> Parsed<'a> {
-    plain_set(buf, limits).unwrap_or_else(|| general(buf, limits))
+    plain_set(buf, limits)
+        .or_else(|| plain_meta_get(buf))
+        .unwrap_or_else(|| general(buf, limits))
 }
 
 fn general<'a>(buf: &'a [u8], limits: &Limits) -> Parsed<'a> {
@@ -192,6 +194,40 @@ fn plain_set<'a>(buf: &'a [u8], limits: &Limits) -> Option<Parsed<'a>> {
             noreply: false,
             line,
             block,
+        }),
+    })
+}
+
+/// A meta get with a few flags of one letter that say what is to be returned, as most have. `None`: look closer.
+#[inline(always)]
+fn plain_meta_get(buf: &[u8]) -> Option<Parsed<'_>> {
+    let text = buf.strip_prefix(b"mg ")?;
+    let (key, after) = text.split_at_checked(blank(text)?)?;
+    (1..=MAX_KEY).contains(&key.len()).then_some(())?;
+    let mut flags = meta::Flags::default();
+    let mut rest = after;
+    let mut left = 8;
+    while let [b' ', flag, tail @ ..] = rest
+        && left > 0
+    {
+        match flag {
+            b'k' => flags.key = true,
+            b'v' | b'f' | b't' | b'c' | b's' => {}
+            _ => return None,
+        }
+        rest = tail;
+        left -= 1;
+    }
+    let end = rest.strip_prefix(b"\r\n")?;
+    let flags_text = after.get(1..after.len() - rest.len()).unwrap_or_default();
+    Some(Parsed::Request {
+        len: buf.len() - end.len(),
+        request: Request::Meta(Meta {
+            command: MetaCommand::Get,
+            key,
+            flags_text,
+            flags,
+            block: b"",
         }),
     })
 }

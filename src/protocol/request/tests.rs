@@ -133,6 +133,27 @@ fn a_too_large_value_takes_the_old_one_with_it_only_where_it_would_replace_it() 
     assert_eq!(evict(b"ms YWJj 2000000 b\r\n"), Some((&b"YWJj"[..], true)));
 }
 
+/// Both ways of reading a meta get say the same of it.
+#[test]
+fn a_plain_meta_get_is_what_a_close_look_makes_of_it() {
+    let words = [
+        "",
+        " v",
+        " k",
+        " v k f",
+        " t c s v f k",
+        " v v",
+        " v k k",
+        " v v v v v v v v v",
+    ];
+    for words in words {
+        let plain = format!("mg key{words}\r\nmn\r\n");
+        let close = format!("mg key {words}\r\nmn\r\n");
+        let ((len, one), (close_len, other)) = (one(plain.as_bytes()), one(close.as_bytes()));
+        assert_eq!((len + 1, one), (close_len, other), "{plain:?}");
+    }
+}
+
 /// What is passed on as it came must be what would be written; what isn't plain is looked at closely.
 #[test]
 fn the_line_of_a_plain_set_is_as_it_would_be_written() {
