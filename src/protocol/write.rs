@@ -47,10 +47,14 @@ pub fn lease_set(set: &LeaseSet<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// `delete <key>\r\n`
+/// `delete <key>\r\n`; with the `0` that memcached takes behind it if the key is a word by which it would tell that nobody
+/// wants a reply.
 pub fn delete(key: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"delete ");
     out.extend_from_slice(key);
+    if key == b"noreply" {
+        out.extend_from_slice(b" 0");
+    }
     out.extend_from_slice(b"\r\n");
 }
 
@@ -125,6 +129,15 @@ mod tests {
             other => panic!("{other:?}"),
         }
         out
+    }
+
+    #[test]
+    fn a_deletion_is_always_answered() {
+        for (key, line) in [("k", "delete k\r\n"), ("noreply", "delete noreply 0\r\n")] {
+            let mut out = Vec::new();
+            delete(key.as_bytes(), &mut out);
+            assert_eq!(out, line.as_bytes());
+        }
     }
 
     #[test]

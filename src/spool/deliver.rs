@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::config::ServerAddr;
+use crate::protocol::write;
 
 /// The longest line a server may answer with, in bytes.
 const MAX_REPLY: u64 = 2048;
@@ -86,9 +87,7 @@ impl Link {
         let mut delivered = Delivered::default();
         let mut text = Vec::new();
         for key in keys {
-            text.extend_from_slice(b"delete ");
-            text.extend_from_slice(key);
-            text.extend_from_slice(b"\r\n");
+            write::delete(key, &mut text);
         }
         if let Err(error) = self.send(&text) {
             return (delivered, Err(error));

@@ -58,6 +58,8 @@ pub struct Upstream {
     pub(super) tracks: bool,
     /// When it is closed for not being used.
     pub(super) idle: Idle,
+    /// How many of the bytes to be sent may be, if there is a bound.
+    pub(super) admitted: usize,
     /// How much of the probe has been written.
     probed: usize,
     /// Requests and bytes of this connection that are in the destination's figures.
@@ -194,6 +196,7 @@ impl Core {
                     hides_errors: spec.hides_errors,
                     tracks: owed.is_some(),
                     idle: Idle::new(spec.idle_close),
+                    admitted: 0,
                     probed: 0,
                     reported: (0, 0),
                 }) as u32
@@ -218,7 +221,7 @@ impl Core {
     }
 
     /// Closes those connections of a retired destination that have nothing under way.
-    fn retire(&mut self, id: u32) {
+    pub(super) fn retire(&mut self, id: u32) {
         let Some(Some(destination)) = self.destinations.get_mut(id as usize) else {
             return;
         };
@@ -369,6 +372,10 @@ impl Core {
     /// Bytes to be sent on a connection; if they are in pieces, the first of them and what has them all. Ends the
     /// open batch. No bytes, but what has them, if they must wait until the server has sent something.
     pub fn conn_out(&mut self, id: u32) -> (&[u8], Option<&Buf>) {
+        if matches!(self.conns.get(id as usize), Some(up) if matches!(up.state, State::Metered { .. }))
+        {
+            self.admit(id);
+        }
         let Some(up) = self.conns.get_mut(id as usize) else {
             return (b"", None);
         };
@@ -381,7 +388,7 @@ impl Core {
             }
             // Until it has answered, it gets nothing but the probe.
             State::Probing { .. } => (PROBE.get(up.probed..).unwrap_or_default(), None),
-            _ => metered::out(up, &self.destinations, self.now, &mut self.pool),
+            _ => metered::out(up),
         }
     }
 

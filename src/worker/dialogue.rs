@@ -76,6 +76,8 @@ pub(super) struct Talk {
     pub early: Option<Answer>,
     /// Bytes that the dialogue holds besides.
     holds: usize,
+    /// Its asks do not wait until there is room.
+    pub at_once: bool,
 }
 
 impl Talk {
@@ -113,6 +115,12 @@ impl Handle {
     // Only one thread ever has it; a future that leaves its worker takes its handle along.
     pub(super) fn talk(&self) -> MutexGuard<'_, Talk> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is asked from now on is sent at once, or fails at once where a server's queue is full, as a client's requests
+    /// do. For dialogues with few asks, of which one may go where nobody answers and must not be in the way of others.
+    pub(super) fn ask_at_once(&self) {
+        self.talk().at_once = true;
     }
 
     /// So many bytes are held by the dialogue itself, for the worker's account of its memory.

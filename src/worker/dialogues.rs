@@ -37,8 +37,7 @@ const MAX_OPEN: usize = 1024;
 /// Bytes of a command line besides its key, at most.
 const COMMAND: usize = 64;
 
-/// Dialogues of a worker that may go on after they have answered early. With more, a client waits for the end of its
-/// request.
+/// Dialogues of a worker that may go on after they have answered early. With more, they end with that.
 const MAX_BACKGROUND: usize = 1024;
 
 /// The most that is set aside at once for an answer that has been announced, in bytes.
@@ -70,7 +69,8 @@ pub struct Missed {
 #[derive(Debug)]
 struct Open {
     number: u32,
-    is_pause: bool,
+    /// It takes no room: a pause, or an ask that does not wait for any.
+    is_free: bool,
     destination: Option<u32>,
     bytes: usize,
 }
@@ -213,7 +213,7 @@ impl Dialogues {
     }
 
     fn close(&mut self, open: &Open) {
-        if open.is_pause {
+        if open.is_free {
             return;
         }
         self.open = self.open.saturating_sub(1);
@@ -506,7 +506,7 @@ impl Core {
                 for (number, name, limit) in permits {
                     running.open.push(Open {
                         number,
-                        is_pause: true,
+                        is_free: true,
                         destination: None,
                         bytes: 0,
                     });
@@ -522,7 +522,7 @@ impl Core {
                     let until = self.now.saturating_add(micros);
                     running.open.push(Open {
                         number,
-                        is_pause: true,
+                        is_free: true,
                         destination: None,
                         bytes: 0,
                     });
@@ -540,7 +540,7 @@ impl Core {
                     self.dialogues.waiting.push_back(id);
                     self.dialogues.has_room = true;
                 }
-                if is_early && self.dialogues.background < MAX_BACKGROUND {
+                if is_early {
                     self.answer_early(id);
                 }
                 self.grant();
@@ -548,11 +548,19 @@ impl Core {
         }
     }
 
-    /// Gives the answer of a dialogue that goes on.
+    /// Gives the answer of a dialogue that goes on. If there are too many of those, it ends: what it has asked goes on
+    /// without it, and has to be sent for that.
     fn answer_early(&mut self, id: u32) {
+        let is_full = self.dialogues.background >= MAX_BACKGROUND;
         let Some(running) = self.dialogues.running.get_mut(id as usize) else {
             return;
         };
+        if is_full {
+            if running.unsent.is_empty() && !running.background {
+                self.end_dialogue(id, Answer::Failed(ErrorKind::Overloaded));
+            }
+            return;
+        }
         let Some(answer) = running.handle.talk().early.take() else {
             return;
         };
@@ -645,8 +653,11 @@ impl Core {
             };
             if let Some(running) = self.dialogues.running.get_mut(id as usize) {
                 running.waits = waits;
+                let is_early = running.handle.talk().early.is_some();
                 if waits {
                     self.dialogues.waiting.push_back(id);
+                } else if is_early {
+                    self.answer_early(id);
                 }
             }
         }
@@ -656,9 +667,10 @@ impl Core {
     fn ask_next(&mut self, id: u32) -> Option<Attempt> {
         let running = self.dialogues.running.get(id as usize)?;
         let (number, ask) = running.unsent.front()?;
+        let at_once = running.handle.talk().at_once;
         // What others wait for must not wait for them.
         let nested = running.to.dialogue().is_some();
-        if self.dialogues.open >= MAX_OPEN && !nested {
+        if self.dialogues.open >= MAX_OPEN && !nested && !at_once {
             return Some(Attempt::Waits);
         }
         let routing = Arc::clone(&running.routing);
@@ -684,6 +696,7 @@ impl Core {
         });
         let bytes = ask.what.held() + COMMAND;
         if let Some(destination) = destination
+            && !at_once
             && !self.has_room_for(destination, bytes)
         {
             let running = self.dialogues.running.get_mut(id as usize)?;
@@ -696,12 +709,12 @@ impl Core {
         let (number, ask) = running.unsent.pop_front()?;
         running.open.push(Open {
             number,
-            is_pause: false,
-            destination,
+            is_free: at_once,
+            destination: destination.filter(|_| !at_once),
             bytes,
         });
-        self.dialogues.open += 1;
-        if let Some(destination) = destination {
+        self.dialogues.open += usize::from(!at_once);
+        if let Some(destination) = destination.filter(|_| !at_once) {
             let outgoing = self.dialogues.outgoing.entry(destination).or_default();
             outgoing.asks += 1;
             outgoing.bytes += bytes;

@@ -61,6 +61,7 @@ impl Core {
         if !up.idle.is_over(self.now, &up.conn) {
             return;
         }
+        let destination_id = up.destination;
         up.state = State::Idle;
         up.stats.connections.sub(1);
         drop(up.conn.break_off(&mut self.pool));
@@ -68,6 +69,7 @@ impl Core {
         if let Some(Some(destination)) = self.destinations.get(up.destination as usize) {
             tracing::debug!(server = %destination.spec.name, "idle connection closed (idle_close)");
         }
+        self.retire(destination_id);
     }
 
     /// A connection is gone, of whose requests none had been sent: takes them to a new one. Returns whether that was so.

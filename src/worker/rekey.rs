@@ -18,6 +18,7 @@ use crate::protocol::MAX_KEY;
 use crate::protocol::error::ErrorKind;
 use crate::protocol::meta::{encode_key, flags, words};
 use crate::protocol::response::Kind;
+use crate::protocol::write;
 use crate::route::exec::{Outcome, Sort};
 use crate::route::keys::{Request, Way, Ways};
 use crate::route::tree::{Node, NodeId, Reason};
@@ -37,7 +38,14 @@ pub(super) fn rewritten(
     if word.is_empty() || word.len() > MAX_KEY {
         return None;
     }
-    let head = with_word(head, 1, &word)?;
+    let head = match class {
+        Class::Delete => {
+            let mut line = Vec::new();
+            write::delete(&word, &mut line);
+            line
+        }
+        _ => with_word(head, 1, &word)?,
+    };
     if class.is_lookup() {
         return Some((head, word));
     }
@@ -151,6 +159,7 @@ fn restored_line(kind: Kind, line: &[u8], asked: &Retained) -> Option<Vec<u8>> {
 
 /// Asks under other keys, and answers under the one that was asked for.
 async fn run(handle: Handle, ways: Ways, asked: Retained) -> Answer {
+    handle.ask_at_once();
     handle.holds(asked.held());
     let begin = |way: Way| {
         let what = asked.rekeyed(way.key, way.prefix)?;

@@ -5,6 +5,7 @@
 //! The outcomes are those of mcrouter: see the order of replies in the reference.
 
 use crate::support::eventually;
+use crate::support::memcached::Memcached;
 use crate::support::router::{Ringroad, Setup};
 use crate::support::scripted::{Act, Command, Scripted};
 
@@ -324,4 +325,53 @@ fn times_to_live_are_changed_above_and_below_rules() {
     client.ask(SET.repeat(50), "STORED\r\n".repeat(50));
     assert_eq!(lines(&stage, 0).len() + lines(&stage, 1).len(), 50);
     assert_eq!(lines(&stage, 2).len(), 50);
+}
+
+/// A child that nobody waits for and that never answers is in nobody's way, however many requests it has been sent and
+/// however large they are: it gets what its queue takes.
+#[test]
+fn a_child_that_never_answers_holds_nothing_up_where_nobody_waits_for_it() {
+    let below = |rule: &str| {
+        let child = format!(r#"{{ type = "{rule}", children = ["p0", "p1"] }}"#);
+        format!("type = \"failover\"\nchildren = [{child}, \"p2\"]")
+    };
+    for (rule, answers) in [
+        ("shadow", true),
+        ("all-initial", true),
+        ("all-fastest", true),
+        ("all-async", false),
+    ] {
+        let servers = [Memcached::start(), Memcached::start(), Memcached::start()];
+        let pools: String = (0..3)
+            .map(|n| {
+                let addr = servers[n].addr();
+                format!(
+                    "[pools.p{n}]\nservers = [\"{addr}\"]\ntimeout = \"10m\"\n[pools.p{n}.tko]\nenabled = false\n"
+                )
+            })
+            .collect();
+        let router = Setup::new([servers[0].addr()])
+            .top("workers = 1\nmiss_on_get_errors = false")
+            .table(&format!("{pools}[route]\n{}\n", below(rule)))
+            .start();
+        let mut client = router.client();
+        // So that there is a connection.
+        let first = if answers {
+            "STORED\r\n"
+        } else {
+            "NOT_STORED\r\n"
+        };
+        client.ask("set k 0 0 1\r\nx\r\n", first);
+        eventually("the copy has come", || servers[1].holds("k"));
+        servers[1].process().freeze();
+        for _ in 0..1100 {
+            client.ask("delete missing\r\n", "NOT_FOUND\r\n");
+        }
+        let value = "v".repeat(500_000);
+        for _ in 0..20 {
+            client.ask(format!("set k 0 0 500000\r\n{value}\r\n"), first);
+        }
+        router.client().ask("get other\r\n", "END\r\n");
+        servers[1].process().thaw();
+    }
 }

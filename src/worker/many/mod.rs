@@ -56,6 +56,7 @@ pub(super) fn nothing(what: &Retained) -> Answer {
 
 /// Has the children answer a request by the rule.
 pub(super) async fn run(handle: Handle, terms: Terms, what: Retained, now: u64) -> Answer {
+    handle.ask_at_once();
     // The asks hold a copy each until they are sent.
     handle.holds(what.held());
     let group = Group::of(&what);
