@@ -97,6 +97,8 @@ pub mod docs {
     pub mod limits {}
     #[doc = include_str!("docs/benchmarks.md")]
     pub mod benchmarks {}
+    #[doc = include_str!("docs/speed.md")]
+    pub mod speed {}
     #[doc = include_str!("docs/moving_mcrouter.md")]
     pub mod moving_mcrouter {}
     #[doc = include_str!("docs/moving_twemproxy.md")]

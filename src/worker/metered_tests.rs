@@ -186,3 +186,23 @@ fn what_waits_fails_with_its_connection_or_goes_on_a_new_one() {
     w.answers(STORED);
     assert_eq!(w.told(), STORED.repeat(2));
 }
+
+/// What waits for a server that is in no pool any more and is not sent in the end keeps it no longer.
+#[test]
+fn a_retired_server_goes_with_its_last_dead_line() {
+    let mut w = worker("queue.in_flight = 1\ntko.after = 100");
+    w.ask(&set("a"));
+    assert_eq!(w.sent(), set("a"));
+    w.ask("get b\r\n");
+    assert_eq!(w.sent(), "");
+    let text = "[pools.a]\nservers = [\"127.0.0.1:2\"]";
+    let config = crate::config::parse("f", text).unwrap().0;
+    let snapshot = crate::route::compile::Snapshot::compile(&config).unwrap();
+    w.core.apply(std::sync::Arc::new(snapshot));
+    w.until(150);
+    w.answers(STORED);
+    assert!(w.core.conns.contains(CONN as usize), "a line is left");
+    assert_eq!(w.sent(), "");
+    assert!(!w.core.conns.contains(CONN as usize));
+    assert_eq!(w.core.in_service(), (1, 0));
+}

@@ -216,7 +216,7 @@ fn updates_that_failover_keeps_are_bounded() {
         overloaded() > 0
     });
     let held = buffered(router);
-    // Two values at least, as below.
+    // One value, twice, at least, as below.
     assert!(
         (2_000_000..=6 * MIB).contains(&held),
         "{held} bytes are held"
@@ -244,7 +244,8 @@ fn updates_that_failover_keeps_are_bounded() {
             ),
         }
     }
-    assert!((2..8).contains(&stored), "{stored} of 8 were kept");
+    // A value that is kept is held twice, for the server and to be sent again; two of them are just the bound.
+    assert!((1..8).contains(&stored), "{stored} of 8 were kept");
     drop(more);
     eventually("nothing is held any more", || buffered(router) == 0);
     let refused = overloaded();

@@ -257,7 +257,7 @@ impl World {
             }
             assert_ne!(fate, Fate::Close, "the router sent what no server takes");
             if !out.is_empty() {
-                let out = Arc::new(out);
+                let out = Lent::new(out.into());
                 self.core.lend(&out);
                 self.core.conn_bytes(id, &out);
             }
