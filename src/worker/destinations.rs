@@ -259,10 +259,8 @@ impl Core {
     /// The connection of a destination that has one, if it can be used as it is for any key.
     #[inline]
     fn ready_connection(&self, id: u32) -> Option<u32> {
+        let conn = self.only_connection(id)?;
         let destination = self.destinations.get(id as usize)?.as_ref()?;
-        let [conn] = destination.conns[..] else {
-            return None;
-        };
         let up = self.conns.get(conn as usize)?;
         let owed = destination.owed.as_ref();
         let is_fine = up.is_ready()

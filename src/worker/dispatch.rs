@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::core::{Core, Routing};
+use super::destinations::State;
 use crate::client::replies::{LongGet, Mute, Shape};
 use crate::hash::Selector;
 use crate::protocol::error::ErrorKind;
@@ -468,7 +469,8 @@ impl Core {
         let destination = only.destinations.get(only.selector.select(key));
         let conn = destination.and_then(|destination| self.only_connection(*destination));
         if let Some(up) = conn.and_then(|conn| self.conns.get_mut(conn as usize))
-            && up.is_ready()
+            // Where lines wait, one that is open may be of an earlier turn, and its server out by now.
+            && matches!(up.state, State::Ready { .. })
             && up.conn.join(get, key, to, only.coalesce, &mut self.pool)
         {
             // All else has been seen to when its line was begun, in this turn.
